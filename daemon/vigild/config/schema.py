@@ -1,0 +1,174 @@
+"""The keys of the configuration file.
+
+Each field is one key; `Meta(description=...)` is its documentation, `extra` says what a reload does:
+
+    "live"      taken up at once, nothing is interrupted
+    "camera"    that camera is closed and opened again
+    "detector"  a new detector worker is started beside the old one and takes over
+    "restart"   only read at start
+
+Values with a unit are written as text in the file ("10 s") and held here in the base unit that the
+alias names. None means "not set" and is written by leaving the key out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from vigild.tensor import ColorOrder, Resize
+
+# Values with units. `load` turns the file's text into the base unit before msgspec sees it.
+Seconds = Annotated[float, Meta(extra={"unit": "duration"})]
+Celsius = Annotated[float, Meta(extra={"unit": "temperature"})]
+Bytes = Annotated[int, Meta(extra={"unit": "size"})]
+
+
+def key(reload: Literal["live", "camera", "detector", "restart"], text: str, **limits: Any) -> Meta:
+    """A key's documentation, what a reload does with it, and its limits (ge=, le=, ...)."""
+    return Meta(description=text, extra={"reload": reload}, **limits)
+
+
+class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """The daemon itself."""
+
+    socket: Annotated[
+        str | None,
+        key(
+            "restart",
+            "Path of the Unix socket. Default: $VIGILD_SOCKET, else vigild.sock below $RUNTIME_DIRECTORY, "
+            "else below $XDG_RUNTIME_DIR, else in a folder of mode 0700 of the user's own.",
+        ),
+    ] = None
+    socket_mode: Annotated[
+        str, key("restart", "Permissions of the socket file, octal.", pattern="^0?[0-7]{3}$")
+    ] = "0660"
+    privileged_group: Annotated[
+        str,
+        key("live", "Members of this group may use set, swap, pause, resume and reload, beside root and the daemon's own user."),
+    ] = "vigild"
+    max_clients: Annotated[int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)] = 64
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")] = "info"
+    health_interval: Annotated[Seconds, key("live", "Time between health messages when nothing changes.", ge=0.1, le=3600)] = 5.0
+
+
+class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """The model, what executes it, and which of its detections are reported."""
+
+    path: Annotated[str | None, key("detector", "The .tflite file. Default: the embedded model.")] = None
+    name: Annotated[str | None, key("detector", "An entry of the model manifest, instead of a path.")] = None
+    variant: Annotated[str, key("detector", "Of a manifest entry: auto, or a variant's name.")] = "auto"
+    labels: Annotated[
+        str | None,
+        key("detector", "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ..."),
+    ] = None
+    sha256: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None,
+        key("detector", "The file's SHA-256; another file is refused."),
+    ] = None
+    runtime: Annotated[
+        Literal["auto", "litert", "tflite-runtime"], key("detector", "The TFLite runtime: auto takes litert where it works.")
+    ] = "auto"
+    delegate: Annotated[
+        str,
+        key("detector", "What executes the graph: auto, edgetpu[:DEVICE], xnnpack, none, or the path of an external delegate."),
+    ] = "auto"
+    delegate_options: Annotated[
+        dict[str, str], key("detector", "Options handed to an Edge TPU or external delegate.")
+    ] = {}
+    threads: Annotated[int, key("detector", "Threads of the interpreter.", ge=1, le=64)] = 1
+    color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
+    resize: Annotated[
+        Resize, key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it.")
+    ] = "squash"
+    min_score: Annotated[float, key("live", "Detections below this score are not reported.", ge=0.0, le=1.0)] = 0.5
+    max_results: Annotated[int, key("live", "At most this many detections a frame, best first.", ge=1, le=1000)] = 20
+    labels_allowed: Annotated[
+        list[str], key("live", "Report only these labels. Never together with labels_denied.")
+    ] = []
+    labels_denied: Annotated[list[str], key("live", "Do not report these labels.")] = []
+
+
+class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """One camera; the table's name ([camera.front]) is the camera's name."""
+
+    source: Annotated[
+        str,
+        key(
+            "camera",
+            "/dev/video0 or /dev/v4l/by-id/..., a video file, images:FOLDER, rtsp://..., http(s)://... (MJPEG), "
+            "exec:COMMAND (MJPEG on its standard output), or testcard.",
+            min_length=1,
+        ),
+    ]
+    size: Annotated[
+        tuple[Annotated[int, Meta(ge=16, le=16384)], Annotated[int, Meta(ge=16, le=16384)]] | None,
+        key("camera", "Width and height to ask of the device, or of the test card. Default: what it offers."),
+    ] = None
+    fps: Annotated[
+        Annotated[float, Meta(gt=0, le=1000)] | None,
+        key("camera", "Frame rate to ask of the device, the rate of the test card, and a cap for every live source."),
+    ] = None
+    fourcc: Annotated[
+        Annotated[str, Meta(pattern="^[ -~]{4}$")] | None,
+        key("camera", "Pixel format to ask of a V4L2 device: MJPG or YUYV. Default: MJPG."),
+    ] = None
+    pace: Annotated[
+        Literal["live", "every"],
+        key("camera", "live: the newest frame wins, the others are counted as dropped. every: each frame of a file or folder exactly once."),
+    ] = "live"
+    loop: Annotated[bool, key("camera", "Start a file or folder again at its end.")] = False
+    rotate: Annotated[Literal[0, 90, 180, 270], key("camera", "Degrees clockwise that make the picture upright.")] = 0
+    flip: Annotated[
+        Literal["none", "horizontal", "vertical", "both"], key("camera", "Mirror the picture, after rotating.")
+    ] = "none"
+    crop: Annotated[
+        tuple[float, float, float, float],
+        key("camera", "The part of the upright frame the model sees: xmin, ymin, xmax, ymax, each 0..1."),
+    ] = (0.0, 0.0, 1.0, 1.0)
+    priority: Annotated[
+        float, key("camera", "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.", gt=0, le=100)
+    ] = 1.0
+    decode_threads: Annotated[
+        int, key("camera", "Threads of the video decoder. More take the interpreter's core.", ge=1, le=16)
+    ] = 1
+    isolation: Annotated[
+        Literal["process", "shared"],
+        key("camera", "process: a worker of its own. shared: one process for all shared cameras; saves memory, shares their crashes."),
+    ] = "process"
+    open_timeout: Annotated[Seconds, key("camera", "A source that takes longer to open is given up and tried again.", ge=0.5, le=120)] = 10.0
+    read_timeout: Annotated[
+        Seconds, key("camera", "A live source that gives no frame for this long is lost.", ge=0.5, le=120)
+    ] = 1.5
+    frozen_after: Annotated[
+        Seconds,
+        key("camera", 'A live source that repeats one picture to the last bit for this long is lost; "0 s" turns the check off.', ge=0, le=3600),
+    ] = 1.5
+    blank_after: Annotated[
+        Seconds,
+        key("camera", 'A live source whose picture is one single colour for this long is lost; "0 s" turns the check off.', ge=0, le=3600),
+    ] = 1.5
+    max_backoff: Annotated[
+        Seconds, key("camera", "Longest wait between two attempts to open a lost source.", ge=0.5, le=3600)
+    ] = 30.0
+
+
+class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What the daemon may reach on this board. Shown in health; the governor holds them."""
+
+    temperature: Annotated[Celsius, key("live", "The highest temperature of the board.", ge=30, le=110)] = 75.0
+    memory: Annotated[Bytes, key("live", "The most memory of all the daemon's processes together.", ge=32 * 2**20)] = 256 * 2**20
+    hysteresis: Annotated[Celsius, key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30)] = 5.0
+    dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
+    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", gt=0, le=1000)] = 1.0
+
+
+class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """The whole file."""
+
+    daemon: DaemonConfig = DaemonConfig()
+    model: ModelConfig = ModelConfig()
+    camera: dict[str, CameraConfig] = {}
+    budget: BudgetConfig = BudgetConfig()

@@ -1,0 +1,243 @@
+"""What the hub and its workers say to each other, as msgpack over a `Channel`.
+
+These never leave the machine and both ends are always of one version, so fields may change freely.
+Times are of the monotonic clock in nanoseconds, unless the name says wall.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+from vigild.config.schema import CameraConfig, ModelConfig
+from vigild.geometry import Box
+from vigild.tensor import TensorSpec
+
+
+class Message(msgspec.Struct, kw_only=True, tag=True, omit_defaults=True):
+    """Base of all messages; the class name is the tag."""
+
+
+# ---- hub -> any worker
+
+
+class Exit(Message):
+    """Stop now, in order: release devices, kill children, exit 0."""
+
+
+class Detach(Message):
+    """Close this link: its other end is gone or no longer wanted."""
+
+    link: int
+
+
+# ---- hub -> camera worker
+
+
+class AddCamera(Message):
+    """Open this camera, or take up changed settings (reopening it only if they need that)."""
+
+    camera: str
+    config: CameraConfig
+    resume_after: int = 0
+    """Number of the last frame whose result was published: a `pace = "every"` source goes on behind it."""
+
+
+class RemoveCamera(Message):
+    camera: str
+
+
+class AttachCamera(Message):
+    """Fill this ring. Comes with two descriptors: the memfd and the ring's socket."""
+
+    link: int
+    camera: str
+    spec: TensorSpec
+    slots: int
+
+
+class PauseCamera(Message):
+    """Stop (or resume) delivering frames; the source stays open."""
+
+    camera: str
+    paused: bool
+
+
+class Overlay(Message):
+    """The result for one frame, for drawing on it."""
+
+    frame: int
+    boxes: list[tuple[Box, str, float]]
+    """(box relative to the frame, label, score)"""
+
+
+class TakeSnapshot(Message):
+    """Encode the newest held frame that is among `results` (newest last)."""
+
+    request: int
+    camera: str
+    results: list[Overlay]
+    annotate: bool = False
+
+
+# ---- camera worker -> hub
+
+
+class CameraOpened(Message):
+    camera: str
+    width: int
+    height: int
+    """Size of the upright frame, after rotate and before crop."""
+    fps: float
+    """Nominal rate of the source; 0 when it has none."""
+    live: bool
+    """Frames come whether or not anyone takes them (a device or a stream, not a file)."""
+    detail: str
+    """One line for people: backend, format, what was asked and what was given. No credentials."""
+
+
+class CameraLost(Message):
+    """The source failed and will be opened again."""
+
+    camera: str
+    reason: str
+    cause: Literal["open", "read", "frozen", "blank", "shape", "exit", "removed"] = "read"
+    retry_s: float = 0.0
+
+
+class CameraEnded(Message):
+    """The source came to its end and does not loop; sent once every frame was acknowledged."""
+
+    camera: str
+    frames: int
+
+
+class CameraStats(Message):
+    """Once a second, per camera. Counters only grow (until the worker restarts)."""
+
+    camera: str
+    grabbed: int
+    delivered: int
+    drops: dict[str, int]
+    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused", "bad_frame",
+    "not_attached"."""
+
+
+class Snapshot(Message):
+    """Answer to TakeSnapshot; `bytes_` bytes of JPEG are in the memfd that comes with it.
+
+    With `error` set there is no descriptor.
+    """
+
+    request: int
+    frame: int = 0
+    width: int = 0
+    height: int = 0
+    bytes_: int = 0
+    error: str = ""
+
+
+# ---- hub -> detector worker
+
+
+class LoadModel(Message):
+    """Load, dry-run, answer ModelReady or ModelRefused. Sent once per worker."""
+
+    config: ModelConfig
+    delegate: str
+    """The rung to use: "edgetpu[:DEVICE]", "xnnpack", "none" or a path; never "auto"."""
+    runtime: str
+    """"litert", "tflite-runtime" or "auto"."""
+
+
+class AttachDetector(Message):
+    """Serve this ring. Comes with two descriptors: the memfd and the ring's socket."""
+
+    link: int
+    camera: str
+    spec: TensorSpec
+    slots: int
+    keep_every: bool
+    """The camera's pace is "every": give a slot back only after its result was sent."""
+    priority: float = 1.0
+
+
+class SetFilter(Message):
+    """Which detections to report from now on."""
+
+    min_score: float
+    max_results: int
+    labels_allowed: list[str]
+    labels_denied: list[str]
+
+
+# ---- detector worker -> hub
+
+
+class ModelReady(Message):
+    name: str
+    variant: str
+    path: str
+    sha256: str
+    labels: list[str]
+    """labels[class]; a class past the end is called class_N."""
+    spec: TensorSpec
+    runtime: str
+    runtime_version: str
+    delegate: str
+    """What executes the graph: "edgetpu", "xnnpack", "none" or a path."""
+    delegate_nodes: int
+    total_nodes: int
+    threads: int
+    load_ms: float
+    first_invoke_ms: float
+    notes: list[str]
+    """What was decided and why (output order, normalisation, label source), for the log."""
+    warnings: list[str]
+
+
+class ModelRefused(Message):
+    """The model, its labels or the delegate cannot be used; the worker exits."""
+
+    code: str
+    """A word for programs: "missing", "not_tflite", "truncated", "classifier", "delegate", …"""
+    message: str
+    """One sentence: what was found, what was expected, what to do."""
+
+
+class Detection(msgspec.Struct, array_like=True):
+    label: str
+    class_: int
+    score: float
+    box: Box
+    """[xmin, ymin, xmax, ymax] relative to the upright, uncropped frame, clipped to 0..1."""
+
+
+class Result(Message):
+    """One inferred frame."""
+
+    link: int
+    camera: str
+    frame: int
+    captured_ns: int
+    wall_ns: int
+    width: int
+    height: int
+    decode_ns: int
+    convert_ns: int
+    wait_ns: int
+    """From the camera's send to the start of the copy into the tensor."""
+    copy_ns: int
+    invoke_ns: int
+    post_ns: int
+    """Reading outputs, decoding, filtering."""
+    detections: list[Detection]
+    truncated: bool = False
+    file: str = ""
+
+
+ToCamera = Union[Exit, Detach, AddCamera, RemoveCamera, AttachCamera, PauseCamera, TakeSnapshot]
+FromCamera = Union[CameraOpened, CameraLost, CameraEnded, CameraStats, Snapshot]
+ToDetector = Union[Exit, Detach, LoadModel, AttachDetector, SetFilter]
+FromDetector = Union[ModelReady, ModelRefused, Result]

@@ -1,0 +1,59 @@
+"""What every worker process does first.
+
+A worker is started as `python -m vigild.camera --control FD --progress FD --parent PID`. It must not
+outlive the hub, must not take the terminal's Ctrl-C for itself (the hub stops it), and must not
+inherit what systemd meant for the hub (the hub removes that from its environment).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+from typing import NamedTuple
+
+from vigild.ipc.progress import Progress
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Inherited(NamedTuple):
+    """What the hub passed down."""
+
+    control: socket.socket
+    progress: Progress
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2) with one argument. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno), f"prctl({option})")
+
+
+def die_with(parent: int, sig: int = signal.SIGKILL) -> None:
+    """Receive `sig` when the parent dies; exit at once if it is dead already."""
+    prctl(PR_SET_PDEATHSIG, sig)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def start(argv: list[str] | None = None) -> Inherited:
+    """The first call of a worker's main, before anything heavy is imported."""
+    parser = argparse.ArgumentParser(description="a vigild worker; started by the hub, not by hand")
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--progress", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    die_with(args.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for fd in (args.control, args.progress):
+        os.set_inheritable(fd, False)
+    return Inherited(socket.socket(fileno=args.control), Progress(args.progress))
