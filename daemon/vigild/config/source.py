@@ -1,0 +1,164 @@
+"""What a camera's `source` means, and how it may be shown.
+
+    source = parse_source("rtsp://user:secret@10.0.0.7/stream")
+    source.kind                      # "rtsp"
+    source.target                    # the address, with its credentials: for the reader only
+    redact("cannot open rtsp://user:secret@10.0.0.7/stream")   # "cannot open rtsp://***@10.0.0.7/stream"
+
+Everything that is logged, sent to a client or shown in an error goes through `redact`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+SourceKind = Literal["v4l2", "file", "images", "rtsp", "http", "exec", "testcard"]
+
+REPLAYABLE: frozenset[str] = frozenset({"file", "images", "testcard"})
+"""Kinds whose frames wait until they are read: only they can be read one by one, or again from the start."""
+
+FORMS = "/dev/video0, a video file, images:FOLDER, rtsp://..., http(s)://..., exec:COMMAND or testcard"
+
+_SCHEMES: dict[str, SourceKind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+
+
+class SourceError(ValueError):
+    """The text names no source; the message (without credentials) says what would."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A parsed source. Its text form hides credentials; `target` holds them."""
+
+    kind: SourceKind
+    target: str
+    """The device, file, folder, URL or command; empty for the test card."""
+
+    @property
+    def replayable(self) -> bool:
+        """Frames wait until they are read (files, folders, the test card)."""
+        return self.kind in REPLAYABLE
+
+    def __repr__(self) -> str:
+        return f"Source({self.kind!r}, {redact(self.target)!r})"
+
+    __str__ = __repr__
+
+
+def parse_source(text: str) -> Source:
+    """Tell what kind of source `text` names. Does not look at the file system.
+
+    Raises SourceError.
+    """
+    text = text.strip()
+    if not text:
+        raise SourceError(f"empty; expected {FORMS}")
+    if "\0" in text:
+        raise SourceError("contains a NUL character")
+    if text == "testcard":
+        return Source("testcard", "")
+    scheme = _SCHEME.match(text)
+    if scheme:
+        return _url(scheme[1].lower(), text)
+    for prefix in ("images", "exec"):
+        if text.startswith(prefix + ":"):
+            target = text[len(prefix) + 1 :].strip()
+            if not target:
+                raise SourceError(f"{prefix}: needs a {'folder' if prefix == 'images' else 'command'} behind the colon")
+            return Source("images" if prefix == "images" else "exec", target)
+    if text.isdecimal() and text.isascii():
+        raise SourceError(f'a bare number; write "/dev/video{text}" for that device')
+    if text.startswith("/dev/") and not text.startswith("/dev/shm/"):
+        if text.endswith("/"):
+            raise SourceError("a folder of devices; name one device")
+        return Source("v4l2", text)
+    if text.endswith("/"):
+        raise SourceError(f'a folder; write "images:{text}" to read the pictures in it')
+    return Source("file", text)
+
+
+def _url(scheme: str, text: str) -> Source:
+    kind = _SCHEMES.get(scheme)
+    if kind is None:
+        raise SourceError(f"{scheme}:// is not read by the daemon itself (expected {FORMS}); exec: with ffmpeg can")
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise SourceError("the address is not a valid URL; check host and port") from None
+    if not host:
+        raise SourceError(f"the URL names no host; write {scheme}://HOST/PATH")
+    if re.search(r"[\s\x00-\x1f]", text):
+        raise SourceError("the URL contains white space; write it as %20")
+    return Source(kind, text)
+
+
+HIDDEN = "***"
+
+_END = re.compile(r"\s")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_PARAMETER = re.compile(r"(?<![\w.\-])([\w.\-]+)=(\"[^\"]*\"|'[^']*'|[^&;#\s'\"]+)")
+_SECRET_NAME = re.compile(
+    r"pass|pwd|token|secret|auth|key|sig|cred|session|^-*(?:user|usr|username|login|loginuse|loginpas|http-user)$|^-*user_",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(
+    r"(?<!\S)(--?(?:[\w\-]*(?:password|passwd|token|secret)|user|proxy-user|u)\s+)(\"[^\"]*\"|'[^']*'|\S+)",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"((?:proxy-)?authorization|cookie|x-api-key|x-auth-token)(\s*:\s*)[^'\"\r\n]+", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """`text` without credentials: each is replaced by "***".
+
+    Covers user:password@ in URLs, name=value with a name like password, token, auth or user (in a
+    query, a path or a command), a command's --password VALUE or -u USER:PASSWORD, and authorization
+    headers. When in doubt it hides too much.
+    """
+    text = _userinfo(text)
+    text = _PARAMETER.sub(_parameter, text)
+    text = _OPTION.sub(rf"\g<1>{HIDDEN}", text)
+    return _HEADER.sub(rf"\g<1>\g<2>{HIDDEN}", text)
+
+
+def _parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={HIDDEN}" if _SECRET_NAME.search(match[1]) else match[0]
+
+
+def _userinfo(text: str) -> str:
+    """Hide what stands before the @ of each URL in `text`."""
+    pieces: list[str] = []
+    done = 0
+    starts = [match.end() for match in _SCHEME.finditer(text)]
+    for i, start in enumerate(starts):
+        following = starts[i + 1] if i + 1 < len(starts) else len(text)
+        space = _END.search(text, start, following)
+        rest = text[start : space.start() if space else following]
+        at = _credentials_end(rest)
+        if at >= 0:
+            pieces += [text[done:start], HIDDEN]
+            done = start + at
+    return "".join(pieces) + text[done:]
+
+
+def _credentials_end(rest: str) -> int:
+    """Where in `rest` (a URL behind its ://) the @ stands that ends the credentials; -1 for none.
+
+    People write passwords with unescaped / ? # and @. So with credentials present everything up to
+    the last @ before a query is hidden, and "user:word/..." counts as credentials when "word" is no port.
+    """
+    end = _AUTHORITY_END.search(rest)
+    authority = rest[: end.start()] if end else rest
+    at = authority.rfind("@")
+    if at >= 0:
+        query = re.compile(r"[?#]").search(rest, at)
+        return rest.rfind("@", 0, query.start() if query else len(rest))
+    _, colon, port = authority.rpartition(":")
+    if colon and not port.isdigit() and not authority.endswith("]"):
+        return rest.rfind("@")
+    return -1
