@@ -1,0 +1,69 @@
+"""`vigild run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="configuration file (TOML)")
+    parser.add_argument(
+        "--source", metavar="SOURCE", help="one camera: /dev/video0, a file, images:FOLDER, rtsp://..., exec:..., testcard"
+    )
+    parser.add_argument("--model", metavar="FILE", help="the .tflite model (default: the embedded one)")
+    parser.add_argument("--labels", metavar="FILE", help="its label file, a line a class")
+    parser.add_argument("--socket", metavar="PATH", help="where to listen (default: see `vigild config`)")
+    parser.add_argument(
+        "-o", "--override", metavar="KEY=VALUE", action="append", default=[], help="set a key, e.g. -o camera.front.fps=5"
+    )
+    parser.add_argument("--exit-at-end", action="store_true", help="exit 0 when every source has come to its end")
+    parser.add_argument("--sysfs-root", metavar="DIR", default="/", help="read sensors below DIR (for tests)")
+    parser.add_argument("--quiet", action="store_true", help="no line per second on the terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
+    # must not kill a service that is about to be up. The hub installs its own handlers later.
+    early: list[int] = []
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: early.append(received))
+
+    from vigild import log
+    from vigild.config import load
+
+    overrides = list(args.override)
+    if args.socket:
+        overrides.append(f"daemon.socket={args.socket!r}")
+    config_path = Path(args.config) if args.config else None
+    chosen = args.source
+
+    def read() -> load.Config:
+        """Parse everything again, as at start: reload uses it."""
+        return load.from_command_line(
+            config=config_path, source=chosen, model=args.model, labels=args.labels, overrides=overrides
+        )
+
+    log.setup("info")
+    config = read()  # ConfigError is main's to print
+    if not config.camera:
+        from vigild.hub import discovery
+
+        chosen = discovery.first_camera() or "testcard"
+        config = read()
+    log.set_level(config.daemon.log_level)
+
+    from vigild.hub.main import main
+
+    return main(
+        config,
+        read,
+        config_file=config_path,
+        sysfs_root=Path(args.sysfs_root),
+        exit_at_end=args.exit_at_end,
+        # Under systemd the journal gets the log alone, not a line every second.
+        show=not args.quiet and "JOURNAL_STREAM" not in os.environ,
+        early_signals=early,
+    )

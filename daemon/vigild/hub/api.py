@@ -1,0 +1,197 @@
+"""What clients may ask of the hub: the answers to their requests, and the taking up of settings.
+
+Implements `server.HubApi`. Everything that changes something goes through one place, `_take_up`:
+a reload, a `set` and a `swap` differ only in where the new configuration comes from.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import vigild
+from vigild import log
+from vigild.config.changes import diff
+from vigild.config.load import ConfigError
+from vigild.config.reference import flatten, set_key
+from vigild.config.schema import Config, ModelConfig
+from vigild.hub.detector import Refused
+from vigild.hub.health import Monitor
+from vigild.hub.hub import Hub
+from vigild.hub.snapshots import SnapshotFailed
+from vigild.wire import messages as wire
+from vigild.wire.requests import RequestError, Swap
+
+_log = log.logger("hub")
+
+
+class Api:
+    """The hub as the socket server sees it."""
+
+    def __init__(
+        self, hub: Hub, monitor: Monitor, read_config: Callable[[], Config], config_file: Path | None
+    ) -> None:
+        self._hub = hub
+        self._monitor = monitor
+        self._read_config = read_config
+        self._config_file = config_file
+        self._busy = False
+        self.socket_path = ""
+
+    # ---- what is
+
+    def hello(self) -> wire.Hello:
+        return wire.Hello(
+            protocol=wire.PROTOCOL,
+            version=vigild.__version__,
+            instance=self._hub.instance,
+            cameras=self._cameras(),
+            model=self._hub.model_info(),
+        )
+
+    def _cameras(self) -> list[wire.CameraInfo]:
+        return [wire.CameraInfo(name=camera.name, size=camera.size) for camera in self._hub.cameras.values()]
+
+    def cameras(self) -> list[str]:
+        return list(self._hub.cameras)
+
+    def labels(self) -> list[str] | None:
+        return self._hub.model.labels if self._hub.model is not None else None
+
+    def privileged_group(self) -> str:
+        return self._hub.config.daemon.privileged_group
+
+    def max_clients(self) -> int:
+        return self._hub.config.daemon.max_clients
+
+    def status(self) -> wire.StatusAnswer:
+        return wire.StatusAnswer(
+            version=vigild.__version__,
+            instance=self._hub.instance,
+            pid=os.getpid(),
+            socket=self.socket_path,
+            cameras=self._cameras(),
+            model=self._hub.model_info(),
+            health=self._monitor.health(),
+            config=flatten(self._hub.config),
+            config_file=str(self._config_file) if self._config_file else None,
+        )
+
+    async def snapshot(self, camera: str | None, annotate: bool) -> wire.SnapshotAnswer:
+        name = camera or self._only_camera()
+        unit = self._hub.cameras[self._known(name)]
+        try:
+            snapshot, jpeg = await self._hub.snapshots.take(unit, self._hub.worker_of(name).process, annotate)
+        except SnapshotFailed as error:
+            raise RequestError("no_frame", str(error)) from None
+        result = next((result for result in unit.recent if result.frame == snapshot.frame), None)
+        return wire.SnapshotAnswer(
+            camera=name,
+            frame=snapshot.frame,
+            size=(snapshot.width, snapshot.height),
+            format="jpeg",
+            data=base64.b64encode(jpeg).decode("ascii"),
+            time=wire.wall_time(result.wall_ns) if result else None,
+            detections=[
+                wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box)
+                for d in (result.detections if result else [])
+            ],
+        )
+
+    def _only_camera(self) -> str:
+        names = list(self._hub.cameras)
+        if len(names) != 1:
+            raise RequestError("camera_needed", f"there are {len(names)} cameras; say which: {', '.join(names)}")
+        return names[0]
+
+    def _known(self, name: str) -> str:
+        if name not in self._hub.cameras:
+            raise RequestError(
+                "unknown_camera", f'there is no camera "{name}"; the cameras are: {", ".join(self._hub.cameras)}'
+            )
+        return name
+
+    # ---- what is to change
+
+    async def pause(self, camera: str | None) -> str:
+        return self._pause(camera, paused=True)
+
+    async def resume(self, camera: str | None) -> str:
+        return self._pause(camera, paused=False)
+
+    def _pause(self, camera: str | None, paused: bool) -> str:
+        names = [self._known(camera)] if camera else list(self._hub.cameras)
+        self._hub.pause(names, paused)
+        return f"{'paused' if paused else 'resumed'}: {', '.join(names)}"
+
+    async def set(self, key: str, value: Any) -> str:
+        """One key, until the next reload or start."""
+        try:
+            new = set_key(self._hub.config, key, value)
+        except ConfigError as error:
+            raise RequestError("invalid", "; ".join(error.problems)) from None
+        return await self._take_up(new)
+
+    async def swap(self, request: Swap) -> str:
+        """Another model; what belongs to the old file (labels, sha256, and path or name) is forgotten."""
+        fields = {
+            name: value
+            for name in ModelConfig.__struct_fields__
+            if (value := getattr(request, name, msgspec.UNSET)) is not msgspec.UNSET
+        }
+        forgotten = {"labels": None, "sha256": None} if {"path", "name"} & fields.keys() else {}
+        if "path" in fields:
+            forgotten["name"] = None
+        if "name" in fields:
+            forgotten["path"] = None
+        model = msgspec.structs.replace(self._hub.config.model, **{**forgotten, **fields})
+        return await self._take_up(msgspec.structs.replace(self._hub.config, model=model))
+
+    async def reload(self) -> str:
+        """Read the file again; an invalid one changes nothing."""
+        try:
+            new = self._read_config()
+        except ConfigError as error:
+            reason = "; ".join(error.problems)
+            self._hub.publish_event("reload_failed", reason=reason)
+            raise RequestError("invalid", f"the old configuration stays in force: {reason}") from None
+        try:
+            done = await self._take_up(new)
+        except RequestError as error:
+            self._hub.publish_event("reload_failed", reason=error.message)
+            raise
+        self._hub.publish_event("reload", reason=done)
+        return done
+
+    async def _take_up(self, new: Config) -> str:
+        """Make `new` the configuration in force; returns what that did, in a line."""
+        if self._busy:
+            raise RequestError("busy", "another change is being taken up; ask again when it is done")
+        self._busy = True
+        try:
+            return await self._take_up_alone(new)
+        finally:
+            self._busy = False
+
+    async def _take_up_alone(self, new: Config) -> str:
+        hub = self._hub
+        changes = diff(hub.config, new)
+        if not changes:
+            return "nothing has changed"
+        started = time.monotonic()
+        # The model first, and before anything else is touched: it is what can be refused.
+        if changes.detector:
+            try:
+                await hub.service.replace(new.model)
+            except Refused as error:
+                raise RequestError(error.code, f"the running model stays: {error}") from None
+        hub.take_up(new, changes)
+        text = changes.describe()
+        _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
+        return text

@@ -1,0 +1,376 @@
+"""The hub: which workers run, what is connected to what, and what clients are told of it.
+
+    hub = Hub(config, server, sysfs_root=Path("/"))
+    await hub.run()
+
+Requests of clients are in `api`, the content of health in `health`; here is what happens by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from vigild import log
+from vigild.config.changes import Changes
+from vigild.config.schema import CameraConfig, Config
+from vigild.config.source import redact
+from vigild.hub import orphans
+from vigild.hub.cameras import Camera
+from vigild.hub.cameraworker import CameraWorker
+from vigild.hub.detector import Detector, DetectorService
+from vigild.hub.links import Link
+from vigild.hub.metrics import Samples
+from vigild.hub.server import Server
+from vigild.hub.snapshots import Snapshots
+from vigild.ipc.messages import ModelReady, PauseCamera, Result, Snapshot
+from vigild.wire import messages as wire
+
+TICK_S = 0.1
+HEARTBEAT_S = 2.0
+"""Protocol 1 promises one per camera at least this often: silence always means a fault."""
+
+HUB_STALL_S = 1.0
+"""A tick this late means that the hub itself was stopped or starved; workers are not blamed for it."""
+
+STOP_S = 1.5
+"""SIGTERM to exit takes at most 2 s; workers get this much of it."""
+
+SHARED_WORKER = "cameras"
+
+_log = log.logger("hub")
+
+
+class Hub:
+    """Implements the listeners of the camera workers and of the detector service."""
+
+    def __init__(self, config: Config, *, exit_at_end: bool = False) -> None:
+        self.config = config
+        self.exit_at_end = exit_at_end
+        self.instance = os.urandom(6).hex()
+        self.started_ns = time.monotonic_ns()
+        self.cameras: dict[str, Camera] = {}
+        self.workers: dict[str, CameraWorker] = {}
+        self.links: dict[tuple[str, Detector], Link] = {}
+        self.service = DetectorService(self, config.model)
+        self.snapshots = Snapshots()
+        self.server: Server | None = None
+        self.model: ModelReady | None = None
+        self.stages = {name: Samples() for name in ("decode", "convert", "wait", "copy", "invoke", "post", "total")}
+        self.results = 0
+        self._detector_down: str | None = None
+        self._worker_down: dict[str, str] = {}
+        self._finished: asyncio.Future[int] | None = None
+        self._last_tick_ns = 0
+        self._blameless_until_ns = 0
+        self._next_heartbeat_ns = 0
+
+    # ---- life
+
+    async def run(self) -> int:
+        """Start everything and serve until `finish` is called; returns the exit status."""
+        self._finished = asyncio.get_running_loop().create_future()
+        for name, config in self.config.camera.items():
+            self._new_camera(name, config)
+        for worker in self.workers.values():
+            worker.start()
+        self.service.start()
+        ticking = asyncio.ensure_future(self._tick_for_ever())
+        try:
+            return await self._finished
+        finally:
+            ticking.cancel()
+            await self._stop()
+
+    def finish(self, status: int, why: str = "") -> None:
+        """Stop the daemon (once)."""
+        if self._finished is not None and not self._finished.done():
+            if why:
+                _log.info("%s", why)
+            self._finished.set_result(status)
+
+    async def _stop(self) -> None:
+        self.publish_event("stopping", reason="the daemon stops")
+        self.service.stop()
+        for worker in self.workers.values():
+            worker.stop()
+        deadline_s = time.monotonic() + STOP_S
+        while self.pids() and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+        orphans.sweep(self.pids())
+        if self.server is not None:
+            await self.server.close()
+
+    def pids(self) -> list[int]:
+        """Worker processes that still run."""
+        processes = [worker.process for worker in self.workers.values()] + list(self.service.processes())
+        return [process.pid for process in processes if process is not None and process.exit_status is None]
+
+    # ---- cameras
+
+    def _new_camera(self, name: str, config: CameraConfig) -> CameraWorker:
+        camera = self.cameras[name] = Camera(name, config)
+        worker_name = SHARED_WORKER if config.isolation == "shared" else f"camera.{name}"
+        worker = self.workers.setdefault(worker_name, CameraWorker(worker_name, self))
+        worker.add(camera)
+        return worker
+
+    def worker_of(self, camera: str) -> CameraWorker:
+        return next(worker for worker in self.workers.values() if camera in worker.cameras)
+
+    def add_camera(self, name: str, config: CameraConfig) -> None:
+        """Open a camera that was not there before."""
+        worker = self._new_camera(name, config)
+        worker.start()
+        self._connect(name)
+
+    def remove_camera(self, name: str) -> None:
+        """Close a camera for good."""
+        worker = self.worker_of(name)
+        self._disconnect(name)
+        worker.remove(self.cameras.pop(name))
+        if not worker.cameras:
+            worker.stop()
+            self.workers = {key: kept for key, kept in self.workers.items() if kept is not worker}
+
+    def change_camera(self, name: str, config: CameraConfig) -> None:
+        """Take up new settings of a camera; its worker reopens the source if they need that."""
+        camera = self.cameras[name]
+        if config.isolation != camera.config.isolation:
+            self.remove_camera(name)
+            self.add_camera(name, config)
+            return
+        rewire = (config.pace, config.priority) != (camera.config.pace, camera.config.priority)
+        camera.config = config
+        camera.ended = False
+        self.worker_of(name).add(camera)
+        if rewire:
+            self._disconnect(name)
+            self._connect(name)
+
+    def pause(self, names: list[str], paused: bool) -> None:
+        """Stop or resume inference on these cameras."""
+        for name in names:
+            camera = self.cameras[name]
+            if camera.paused != paused:
+                camera.paused = paused
+                process = self.worker_of(name).process
+                if process is not None:
+                    process.send(PauseCamera(camera=name, paused=paused))
+                self.publish_event("paused" if paused else "resumed", camera=name, reason="asked by a client")
+        self._tell_statuses(time.monotonic_ns())
+
+    # ---- connecting
+
+    def _connect(self, name: str, detector: Detector | None = None) -> None:
+        """Make a ring between a camera and a detector (the one in service by default)."""
+        detector = detector or self.service.current
+        process = self.worker_of(name).process
+        if detector is None or detector.ready is None or process is None or self.cameras[name].ended:
+            return
+        if old := self.links.pop((name, detector), None):
+            old.drop()
+        self.links[name, detector] = Link(name, self.cameras[name].config, detector.ready.spec, process, detector.process)
+
+    def _disconnect(self, name: str | None = None, detector: Detector | None = None) -> None:
+        """Drop the links of a camera, or of a detector."""
+        for key in [key for key in self.links if (name is None or key[0] == name) and (detector is None or key[1] is detector)]:
+            self.links.pop(key).drop()
+
+    # ---- what camera workers tell
+
+    def camera_worker_started(self, worker: CameraWorker) -> None:
+        for name in worker.cameras:
+            self._connect(name)
+
+    def camera_worker_died(self, worker: CameraWorker, reason: str) -> None:
+        for name in worker.cameras:
+            self._disconnect(name)
+            self.publish_event("worker_died", camera=name, reason=reason)
+        self._worker_down[worker.name] = reason
+        orphans.sweep(self.pids())
+        self._tell_statuses(time.monotonic_ns())
+
+    def camera_opened(self, camera: Camera) -> None:
+        assert camera.source is not None
+        log.logger(f"camera.{camera.name}").info("%s", camera.source.detail)
+        self.publish_event("camera_back", camera=camera.name, reason=camera.source.detail)
+        worker = self.worker_of(camera.name)
+        if self._worker_down.pop(worker.name, None) is not None:
+            self.publish_event("worker_back", camera=camera.name, reason=f"{worker.name} works again")
+        # Its first result may take a moment: until then it is not stale.
+        camera.last_result_ns = max(camera.last_result_ns, time.monotonic_ns())
+        self._tell_statuses(time.monotonic_ns())
+
+    def camera_lost(self, camera: Camera, reason: str) -> None:
+        log.logger(f"camera.{camera.name}").warning("%s", reason)
+        self.publish_event("camera_lost", camera=camera.name, reason=reason)
+        self._tell_statuses(time.monotonic_ns())
+
+    def camera_ended(self, camera: Camera, frames: int) -> None:
+        # Its last results left the detector before their frames were acknowledged, so they are
+        # here already, but perhaps not read: they come before the end.
+        self.service.drain()
+        camera.ended = True
+        camera.reason = "the source has ended"
+        self._disconnect(camera.name)
+        reason = f"{redact(camera.config.source)} ended after {frames} frames"
+        log.logger(f"camera.{camera.name}").info("%s", reason)
+        self.publish_event("ended", camera=camera.name, reason=reason)
+        self._tell_statuses(time.monotonic_ns())
+        if self.exit_at_end and all(other.ended for other in self.cameras.values()):
+            self.finish(0)
+
+    def snapshot(self, snapshot: Snapshot, memfd: int | None) -> None:
+        self.snapshots.arrived(snapshot, memfd)
+
+    # ---- what the detector service tells
+
+    def model_ready(self, detector: Detector) -> None:
+        for name, camera in self.cameras.items():
+            # A file that is read frame by frame feeds one detector at a time; see model_in_service.
+            if detector is self.service.current or camera.config.pace == "live":
+                self._connect(name, detector)
+
+    def model_in_service(self, detector: Detector, previous: Detector | None) -> None:
+        changed = self.model is None or detector.ready is None or self.model.sha256 != detector.ready.sha256
+        self.model = detector.ready
+        if previous is not None:
+            self._disconnect(detector=previous)
+            for name in self.cameras:
+                if (name, detector) not in self.links:
+                    self._connect(name, detector)
+        if changed or previous is not None:
+            self.publish_event("model", model=self.model_info())
+
+    def result(self, detector: Detector, result: Result) -> None:
+        camera = self.cameras.get(result.camera)
+        now_ns = time.monotonic_ns()
+        if camera is None or not camera.result(result, now_ns):
+            return
+        self.results += 1
+        if self._detector_down is not None:
+            self._detector_down = None
+            self.publish_event("worker_back", reason="detector works again")
+        stages = self.stages
+        stages["decode"].add(result.decode_ns / 1e6)
+        stages["convert"].add(result.convert_ns / 1e6)
+        stages["wait"].add(result.wait_ns / 1e6)
+        stages["copy"].add(result.copy_ns / 1e6)
+        stages["invoke"].add(result.invoke_ns / 1e6)
+        stages["post"].add(result.post_ns / 1e6)
+        stages["total"].add((now_ns - result.captured_ns) / 1e6)
+        status = camera.status(now_ns, self.detector_ok)
+        if status != camera.told:
+            self._tell_status(camera, status)
+        assert detector.ready is not None
+        if self.server is not None:
+            self.server.publish(
+                wire.Detections(
+                    camera=result.camera,
+                    frame=result.frame,
+                    size=(result.width, result.height),
+                    time=wire.wall_time(result.wall_ns),
+                    captured_ns=result.captured_ns,
+                    age_ms=round((now_ns - result.captured_ns) / 1e6, 3),
+                    infer_ms=round(result.invoke_ns / 1e6, 3),
+                    model=detector.ready.name,
+                    variant=detector.ready.variant,
+                    status=status,
+                    detections=[
+                        wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box) for d in result.detections
+                    ],
+                    truncated=result.truncated,
+                    file=result.file or None,
+                )
+            )
+
+    def detector_died(self, detector: Detector, reason: str) -> None:
+        self._detector_down = reason
+        self.publish_event("worker_died", reason=reason)
+        self._tell_statuses(time.monotonic_ns())
+
+    def detector_gone(self, detector: Detector) -> None:
+        self._disconnect(detector=detector)
+
+    def model_unusable(self, message: str) -> None:
+        _log.error("%s", message)
+        self.publish_event("model_unusable", reason=message)
+        self.finish(1)
+
+    # ---- what clients are told
+
+    @property
+    def detector_ok(self) -> bool:
+        """The detector runs, on the best rung."""
+        current = self.service.current
+        return current is not None and current.ready is not None and self._detector_down is None and not self.service.lowered
+
+    def should_progress(self, now_ns: int) -> bool:
+        """Whether results ought to come: some camera delivers, and the detector is not being restarted."""
+        delivering = any(c.source is not None and not c.ended and not c.paused for c in self.cameras.values())
+        return delivering and self._detector_down is None and self.service.current is not None
+
+    def take_up(self, config: Config, changes: Changes) -> None:
+        """Put a validated configuration in force; the model, if it changed, has been replaced already."""
+        self.config = config
+        log.set_level(config.daemon.log_level)
+        for name in changes.cameras_removed:
+            self.remove_camera(name)
+        for name in changes.cameras_changed:
+            self.change_camera(name, config.camera[name])
+        for name in changes.cameras_added:
+            self.add_camera(name, config.camera[name])
+        if self.service.current is not None:
+            self.service.config = config.model
+            self.service.current.set_filter(config.model)
+
+    def model_info(self) -> wire.ModelInfo | None:
+        if self.model is None:
+            return None
+        return wire.ModelInfo(
+            name=self.model.name, variant=self.model.variant, sha256=self.model.sha256, labels=self.model.labels
+        )
+
+    def publish_event(
+        self, kind: str, *, camera: str | None = None, reason: str | None = None, model: wire.ModelInfo | None = None
+    ) -> None:
+        if self.server is not None:
+            self.server.publish(
+                wire.Event(kind=kind, camera=camera, reason=reason, time=wire.wall_time(time.time_ns()), model=model)
+            )
+
+    def _tell_status(self, camera: Camera, status: wire.Status) -> None:
+        camera.told = status
+        if self.server is not None:
+            self.server.publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
+
+    def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
+        for camera in self.cameras.values():
+            status = camera.status(now_ns, self.detector_ok)
+            if even_unchanged or status != camera.told:
+                self._tell_status(camera, status)
+
+    # ---- the clock
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._tick(time.monotonic_ns())
+
+    def _tick(self, now_ns: int) -> None:
+        late_s = (now_ns - self._last_tick_ns) / 1e9 - TICK_S if self._last_tick_ns else 0.0
+        self._last_tick_ns = now_ns
+        if late_s > HUB_STALL_S:
+            _log.warning("the hub itself was stopped or starved for %.1f s", late_s)
+            # Workers may have waited for us, or been stopped with us: let them come round first.
+            self._blameless_until_ns = now_ns + int(2e9)
+        if now_ns >= self._blameless_until_ns:
+            self.service.check(now_ns)
+            for worker in self.workers.values():
+                worker.check(now_ns)
+        heartbeat = now_ns >= self._next_heartbeat_ns
+        if heartbeat:
+            self._next_heartbeat_ns = now_ns + int(HEARTBEAT_S * 1e9)
+        self._tell_statuses(now_ns, even_unchanged=heartbeat)

@@ -1,0 +1,218 @@
+"""One worker process: start it, talk to it, kill it, and say in words why it died.
+
+    worker = WorkerProcess("camera.front", "vigild.camera", FromCamera, on_message, on_exit)
+    worker.send(AddCamera(...))
+    worker.kill("camera front gave no frame for 1.8 s")
+
+The hub never waits for a child: its end comes as a readable pidfd, and a child in uninterruptible
+sleep is simply left to end when the kernel lets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from vigild import log
+from vigild.ipc.channel import Channel, ChannelClosed, socketpair
+from vigild.ipc.progress import STAGE_TEXT, Progress, Stage
+
+STDERR_LINES = 20
+MAX_STDERR_LINE_BYTES = 4096
+LANES_READ = 32
+"""Threads looked at for the reason of a death: one per camera of a shared worker."""
+
+# What systemd means for the hub alone, and what would let a library take the interpreter's cores.
+_NOT_INHERITED = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
+_THREAD_LIMITS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # glibc makes an arena of its own per thread; one is enough, and arenas are what grows.
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+def worker_environment() -> dict[str, str]:
+    """The hub's environment as workers get it."""
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {**_THREAD_LIMITS, **env, "PYTHONUNBUFFERED": "1"}
+
+
+def signal_name(number: int) -> str:
+    """ "SIGABRT" for 6."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class WorkerProcess:
+    """A running child. `on_exit(worker, reason)` is called exactly once, after the last message."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        decode: Any,
+        on_message: Callable[[WorkerProcess, Any, list[int]], None],
+        on_exit: Callable[[WorkerProcess, str], None],
+    ) -> None:
+        self.name = name
+        self.log = log.logger(name)
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._killed_because: str | None = None
+        self.exit_status: int | None = None
+        self.stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self._stderr_rest = b""
+        self.progress = Progress.create(name)
+        self._loop = asyncio.get_running_loop()
+
+        hub_end, worker_end = socketpair()
+        hub_end.setblocking(False)
+        stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(stderr_write, True)
+        try:
+            self._popen = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    module,
+                    f"--control={worker_end.fileno()}",
+                    f"--progress={self.progress.fd}",
+                    f"--parent={os.getpid()}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr_write,
+                stderr=stderr_write,
+                pass_fds=(worker_end.fileno(), self.progress.fd),
+                env=worker_environment(),
+            )
+        except OSError:
+            hub_end.close()
+            os.close(stderr_read)
+            self.progress.close()
+            raise
+        finally:
+            worker_end.close()
+            os.close(stderr_write)
+        self.pid = self._popen.pid
+        self.channel: Channel[Any] = Channel(hub_end, decode)
+        self._stderr = stderr_read
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(hub_end.fileno(), self._readable)
+        self._loop.add_reader(stderr_read, self._stderr_readable)
+        self._loop.add_reader(self._pidfd, self._exited)
+
+    # ---- talking
+
+    def send(self, message: msgspec.Struct, fds: Sequence[int] = ()) -> bool:
+        """Returns False if the worker is gone or does not read; then it is being ended anyway."""
+        if self.exit_status is not None:
+            return False
+        try:
+            self.channel.send(message, fds)
+        except ChannelClosed:
+            return False
+        except BlockingIOError:
+            self.kill("did not read its control channel")
+            return False
+        return True
+
+    def _readable(self) -> None:
+        # All that waits, but not for ever: one chatty worker must not starve the loop.
+        for _ in range(64):
+            try:
+                message, fds = self.channel.receive()
+            except BlockingIOError:
+                return
+            except ChannelClosed:
+                self._loop.remove_reader(self.channel.fileno())
+                return
+            except msgspec.DecodeError as error:
+                self.kill(f"sent a message that cannot be read ({error})")
+                return
+            self._on_message(self, message, fds)
+
+    def _stderr_readable(self) -> None:
+        try:
+            data = os.read(self._stderr, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._stderr)
+            return
+        *lines, self._stderr_rest = (self._stderr_rest + data).split(b"\n")
+        if len(self._stderr_rest) > MAX_STDERR_LINE_BYTES:
+            lines.append(self._stderr_rest)
+            self._stderr_rest = b""
+        for raw in lines:
+            line = raw.decode(errors="replace").rstrip()
+            if line and not log.relay(line, self.name):
+                self.stderr_tail.append(line)
+
+    # ---- watching
+
+    def stage(self, lane: int = 0) -> tuple[Stage, int]:
+        """What the thread of this lane does, and since when (monotonic ns)."""
+        return self.progress.lane(lane).read()
+
+    # ---- ending
+
+    def kill(self, because: str) -> None:
+        """SIGKILL at once. `because` becomes the reason that clients and the log see."""
+        if self.exit_status is None and self._killed_because is None:
+            self._killed_because = because
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _exited(self) -> None:
+        status = self._popen.poll()
+        if status is None:
+            return
+        self._readable_rest()
+        self.exit_status = status
+        reason = self._reason(status)
+        self._close()
+        self._on_exit(self, reason)
+
+    def _readable_rest(self) -> None:
+        """Messages and words that were sent before the end."""
+        if self.channel.fileno() >= 0:
+            self._readable()
+        self._stderr_readable()
+
+    def _reason(self, status: int) -> str:
+        if self._killed_because is not None:
+            return f"{self._killed_because}; killed"
+        stage = self._last_stage()
+        if status < 0:
+            return f"killed by {signal_name(-status)} {STAGE_TEXT[stage]}{self._last_words()}"
+        return f"exited with status {status} {STAGE_TEXT[stage]}{self._last_words() if status else ''}"
+
+    def _last_stage(self) -> Stage:
+        """Of the thread that entered a stage last; the main thread counts only when it is alone."""
+        lanes = [self.progress.lane(index).read() for index in range(LANES_READ)]
+        others = [lane for lane in lanes[1:] if lane[1]]
+        return max(others, key=lambda lane: lane[1])[0] if others else lanes[0][0]
+
+    def _last_words(self) -> str:
+        """The line of native stderr that says most: of a Python traceback the last one."""
+        return f" ({self.stderr_tail[-1][:300]})" if self.stderr_tail else ""
+
+    def _close(self) -> None:
+        for fd in (self.channel.fileno(), self._stderr, self._pidfd):
+            if fd >= 0:
+                self._loop.remove_reader(fd)
+        self.channel.close()
+        os.close(self._stderr)
+        os.close(self._pidfd)
+        self.progress.close()

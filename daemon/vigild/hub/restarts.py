@@ -1,0 +1,59 @@
+"""When to start a dead worker again.
+
+    restarts = Restarts(random.random)
+    delay_s = restarts.died(now_s)        # 0 at first, then doubling with jitter
+    restarts.works(now_s)                 # it did something useful: start over
+
+Pure: time and randomness come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+FIRST_DELAY_S = 0.25
+MAX_DELAY_S = 30.0
+WINDOW_S = 60.0
+SETTLED_S = 10.0
+"""A worker that worked for this long before it died starts over without delay."""
+
+
+class Restarts:
+    """Back-off of one worker."""
+
+    def __init__(self, random: Callable[[], float], max_delay_s: float = MAX_DELAY_S) -> None:
+        """`random` gives numbers from 0 to 1."""
+        self._random = random
+        self._max_delay_s = max_delay_s
+        self._deaths: deque[float] = deque(maxlen=1000)
+        self._in_a_row = 0
+        self._works_since: float | None = None
+        self.total = 0
+
+    def died(self, now_s: float) -> float:
+        """Count a death; returns how long to wait before the next start, in seconds.
+
+        The first restart is immediate. The next ones wait 0.25 s, 0.5 s, ... up to the maximum,
+        each shortened by up to a quarter at random, so that several workers that failed together
+        do not come back together.
+        """
+        if self._works_since is not None and now_s - self._works_since >= SETTLED_S:
+            self._in_a_row = 0
+        self._works_since = None
+        self._in_a_row += 1
+        self.total += 1
+        self._deaths.append(now_s)
+        if self._in_a_row == 1:
+            return 0.0
+        delay_s = min(FIRST_DELAY_S * 2.0 ** min(self._in_a_row - 2, 30), self._max_delay_s)
+        return delay_s * (1.0 - 0.25 * self._random())
+
+    def works(self, now_s: float) -> None:
+        """The worker delivered something."""
+        if self._works_since is None:
+            self._works_since = now_s
+
+    def in_last_minute(self, now_s: float) -> int:
+        """Deaths within the last 60 s."""
+        return sum(1 for death in self._deaths if now_s - death < WINDOW_S)
