@@ -126,7 +126,7 @@ class _Tag(msgspec.Struct):
 
 
 _tag_decoder = msgspec.json.Decoder(_Tag)
-_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in ServerMessage.__args__)  # type: ignore[attr-defined]
+_KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in ServerMessage.__args__)
 
 
 def encode_line(message: Message | Request) -> bytes:

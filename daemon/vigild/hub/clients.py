@@ -1,0 +1,299 @@
+"""One connected client: its socket, what it asked for, what waits for it.
+
+    client = Client(loop, sock, number, peer, handle=..., closed=...)
+    client.deliver(tail, ...)     # hot: a bytes join and a send(); queues when the socket is full
+    client.answer(line)
+
+Nothing here blocks. The socket is written to directly; only when the kernel's buffer is full does the
+event loop come in (`add_writer`), so that a client that keeps up costs one system call a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from vigild.hub.outbox import Outbox
+from vigild.hub.privilege import Peer
+from vigild.wire.framing import MAX_REQUEST_BYTES, LineEvent, LineReceiver
+from vigild.wire.messages import ClientHealth
+from vigild.wire.policy import FrameRate, Policy, detections_line
+
+READ_PAUSE_BYTES = 256 * 1024
+"""With more than this pending, no more requests are read: answers are never dropped, so they are bounded here."""
+
+PENDING_BYTES = 4 * 1024 * 1024
+"""With more than this pending the connection is closed: events and one snapshot cannot come to that
+for a client that reads at all."""
+
+STALL_S = 10.0
+"""A connection that accepts no byte for so long, while some wait, is closed."""
+
+REQUESTS_PER_SECOND = 200
+"""Requests and reads per client; more wait for the next second. A flood of `status` takes some 3 % of
+the hub this way instead of all of it."""
+
+READ_BYTES = 4096
+"""Read at once, so that requests of several clients take turns."""
+
+SEND_BUFFER_BYTES = 32 * 1024
+"""SO_SNDBUF. What the kernel holds can no longer be dropped, so it is stale by the time a slow client
+reads it. Linux doubles the figure and counts its own bookkeeping (some 0.8 KiB for a small line), so
+this holds about 2 s of lines at 30 frames/s; the default of 208 KiB would hold 7 s."""
+
+
+class Client:
+    """A connection. `handle(client, event)` is called for each line; `closed(client)` once at the end."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        number: int,
+        peer: Peer,
+        handle: Callable[[Client, LineEvent], None],
+        closed: Callable[[Client, str], None],
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        self.number = number
+        self.peer = peer
+        self.policy: Policy | None = None
+        """None: does not watch."""
+        self.watches_detections = False
+        self.is_open = True
+        self.busy = False
+        """An order of this client is being carried out: the next of its requests waits."""
+        self.snapshot_in_flight = False
+        self.seq = 0
+        self.sent = 0
+        self._loop = loop
+        self._sock = sock
+        self._send = sock.send
+        self._handle = handle
+        self._closed = closed
+        self._receiver = LineReceiver(MAX_REQUEST_BYTES)
+        self._inbox: deque[LineEvent] = deque()
+        self._allowance = REQUESTS_PER_SECOND
+        self._reading = False
+        self._eof = False
+        self._finishing = False
+        self._outbox = Outbox()
+        self._rest: memoryview | None = None
+        """What is left of a line that was begun: it is finished before anything else."""
+        self._rest_is_detections = False
+        self._blocked = False
+        self._accepted_s = 0.0
+        """When the socket last took a byte, or began not to."""
+        self._rates: dict[str, FrameRate] = {}
+        self._update_reading()
+
+    # ---- what the server asks
+
+    @property
+    def pending_bytes(self) -> int:
+        return self._outbox.pending_bytes + (len(self._rest) if self._rest is not None else 0)
+
+    @property
+    def dropped(self) -> int:
+        return self._outbox.dropped
+
+    def health(self) -> ClientHealth:
+        return ClientHealth(
+            id=self.number,
+            pid=self.peer.pid,
+            watching=self.policy is not None,
+            sent=self.sent,
+            dropped=self.dropped,
+            pending_bytes=self.pending_bytes,
+        )
+
+    # ---- the stream
+
+    def watch(self, policy: Policy | None) -> None:
+        """Put a policy in force; None ends the stream, and what waits of it is forgotten."""
+        self.policy = policy
+        self.watches_detections = policy is not None and "detections" in policy.topics
+        self._rates.clear()
+        if policy is None:
+            self._outbox.forget_stream()
+
+    def admits(self, camera: str, max_fps: float, now_s: float) -> bool:
+        """Whether the client's frame rate lets a message of this camera through now."""
+        rate = self._rates.get(camera)
+        if rate is None:
+            rate = self._rates[camera] = FrameRate(max_fps)
+        return rate.admits(now_s)
+
+    def deliver(self, tail: bytes) -> None:
+        """Send or queue a `detections` line; the oldest that waits may be dropped for it."""
+        self.seq += 1
+        if self._blocked:
+            self._outbox.add_detections(self.seq, tail)
+            return
+        line = detections_line(tail, self.seq, self._outbox.dropped)
+        try:
+            count = self._send(line)
+        except BlockingIOError:
+            self._outbox.add_detections(self.seq, tail)
+            self._block()
+        except OSError as error:
+            self.close(error.strerror or str(error))
+        else:
+            if count == len(line):
+                self.sent += 1
+            else:
+                self._rest = memoryview(line)[count:]
+                self._rest_is_detections = True
+                self._block()
+
+    def latest(self, key: str, line: bytes) -> None:
+        """Send or queue a line of which only the newest matters."""
+        if self._blocked:
+            self._outbox.add_latest(key, line)
+        else:
+            self.answer(line)
+
+    def answer(self, line: bytes) -> None:
+        """Send or queue a line that is never dropped. Closes a client that has too much pending."""
+        if not self.is_open:
+            return
+        self._outbox.add_firm(line)
+        if not self._blocked:
+            self._flush()
+        if self.pending_bytes > PENDING_BYTES:
+            self.close(f"{self.pending_bytes} bytes were waiting for it: it reads too slowly")
+
+    # ---- writing
+
+    def _block(self) -> None:
+        if not self._blocked:
+            self._blocked = True
+            self._accepted_s = self._loop.time()
+            self._loop.add_writer(self._sock, self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits until the socket is full or nothing waits."""
+        while self.is_open:
+            if self._rest is None:
+                following = self._outbox.pop()
+                if following is None:
+                    break
+                self._rest, self._rest_is_detections = memoryview(following[0]), following[1]
+            try:
+                count = self._send(self._rest)
+            except BlockingIOError:
+                # A line popped but not begun counts as begun; it would be the next in any case.
+                self._block()
+                self._update_reading()
+                return
+            except OSError as error:
+                self.close(error.strerror or str(error))
+                return
+            self._accepted_s = self._loop.time()
+            if count < len(self._rest):
+                self._rest = self._rest[count:]
+            else:
+                self._rest = None
+                self.sent += self._rest_is_detections
+        if self._blocked and self.is_open:
+            self._blocked = False
+            self._loop.remove_writer(self._sock)
+            self.pump()
+        self._close_if_done()
+
+    # ---- reading
+
+    def pump(self) -> None:
+        """Handle the requests that have come in, as far as the limits let us; read on if none is left."""
+        while self._inbox and self._may_read():
+            self._allowance -= 1
+            self._handle(self, self._inbox.popleft())
+        self._update_reading()
+        self._close_if_done()
+
+    def _may_read(self) -> bool:
+        return (
+            self.is_open
+            and not self._finishing
+            and not self.busy
+            and self._allowance > 0
+            and self.pending_bytes <= READ_PAUSE_BYTES
+        )
+
+    def _update_reading(self) -> None:
+        wanted = self._may_read() and not self._inbox and not self._eof
+        if wanted and not self._reading:
+            self._loop.add_reader(self._sock, self._readable)
+        elif self._reading and not wanted:
+            self._loop.remove_reader(self._sock)
+        self._reading = wanted
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return
+        self._allowance -= 1
+        if data:
+            self._inbox.extend(self._receiver.receive(data))
+        else:
+            # Its writing side only: `echo '{"type":"status"}' | nc -N -U ...` still waits for the answer.
+            self._eof = True
+            self._inbox.extend(self._receiver.receive_eof())
+        self.pump()
+
+    # ---- the end
+
+    def sweep(self, now_s: float) -> None:
+        """Once a second: renew the allowance, and close a connection that takes nothing."""
+        if self._blocked and now_s - self._accepted_s > STALL_S:
+            self.close(f"it read nothing for {STALL_S:.0f} s")
+            return
+        if self._eof and self._hung_up():
+            self.close("")
+            return
+        self._allowance = REQUESTS_PER_SECOND
+        self.pump()
+
+    def _hung_up(self) -> bool:
+        """Whether a half-closed peer is gone altogether; while nothing is sent, nothing else would tell."""
+        poll = select.poll()
+        poll.register(self._sock, 0)
+        return any(events & select.POLLHUP for _fd, events in poll.poll(0))
+
+    def finish(self) -> None:
+        """Close as soon as what waits is sent; nothing is added to it."""
+        self._finishing = True
+        self.policy = None
+        self.watches_detections = False
+        self._update_reading()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        """Close when nothing can come of this connection any more: it will ask nothing, and gets nothing."""
+        if not self.is_open or self._blocked:
+            return
+        silent = self._eof and not self._inbox and not self.busy and not self.snapshot_in_flight
+        if self._finishing or (silent and self.policy is None):
+            self.close("")
+
+    def close(self, reason: str) -> None:
+        """Close now. `reason` is empty when all is in order."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._reading = False
+        self.policy = None
+        self.watches_detections = False
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        self._inbox.clear()
+        self._closed(self, reason)
