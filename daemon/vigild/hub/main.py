@@ -17,7 +17,8 @@ from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub
-from vigild.hub.server import Server, SocketError
+from vigild.hub.listening import SocketInUse, SocketUnusable
+from vigild.hub.server import Server
 from vigild.hub.systemd import Notifier, passed_sockets
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
 from vigild.wire.address import default_listen_path
@@ -77,7 +78,7 @@ class _Daemon:
         server = Server(self._api, log.logger("server"))
         try:
             self._listen(server)
-        except SocketError as error:
+        except (SocketInUse, SocketUnusable) as error:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
         hub.server = server
@@ -97,15 +98,16 @@ class _Daemon:
                 task.cancel()
 
     def _listen(self, server: Server) -> None:
-        """On the sockets systemd passed, or else on the configured path. Raises SocketError."""
+        """On the sockets systemd passed, or else on the configured path. Raises SocketInUse, SocketUnusable."""
         passed = passed_sockets()
         for sock in passed:
             server.adopt(sock)
         if passed:
             self._api.socket_path = str(passed[0].getsockname())
             return
-        self._api.socket_path = str(default_listen_path(self._config.daemon.socket))
-        server.listen(self._api.socket_path, int(self._config.daemon.socket_mode, 8))
+        path = default_listen_path(self._config.daemon.socket)
+        server.listen(path, int(self._config.daemon.socket_mode, 8))
+        self._api.socket_path = str(path)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run beside everything else; kept here, because the loop holds tasks only weakly."""
