@@ -8,7 +8,8 @@ Each field is one key; `Meta(description=...)` is its documentation, `extra` say
     "restart"   only read at start
 
 Values with a unit are written as text in the file ("10 s") and held here in the base unit that the
-alias names. None means "not set" and is written by leaving the key out.
+alias names. None means "not set" and is written by leaving the key out. What one key alone cannot
+say (never both, only with files) is in `rules`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,25 @@ from msgspec import Meta
 
 from vigild.tensor import ColorOrder, Resize
 
+Reload = Literal["live", "camera", "detector", "restart"]
+
 # Values with units. `load` turns the file's text into the base unit before msgspec sees it.
 Seconds = Annotated[float, Meta(extra={"unit": "duration"})]
 Celsius = Annotated[float, Meta(extra={"unit": "temperature"})]
+CelsiusDifference = Annotated[float, Meta(extra={"unit": "temperature difference"})]
 Bytes = Annotated[int, Meta(extra={"unit": "size"})]
 
 
-def key(reload: Literal["live", "camera", "detector", "restart"], text: str, **limits: Any) -> Meta:
-    """A key's documentation, what a reload does with it, and its limits (ge=, le=, ...)."""
-    return Meta(description=text, extra={"reload": reload}, **limits)
+def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: bool = False, **limits: Any) -> Meta:
+    """A key's documentation, what a reload does with it, and its limits (ge=, le=, ...).
+
+    `example` is a TOML value, for a key that has no default; `form` puts a pattern into words;
+    `path` marks a file name, which is relative to the configuration file's folder.
+    """
+    extra = {"reload": reload, "example": example, "form": form, "path": path}
+    if path:
+        limits.setdefault("min_length", 1)
+    return Meta(description=text, extra=extra, **limits)
 
 
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -38,42 +49,85 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         str | None,
         key(
             "restart",
-            "Path of the Unix socket. Default: $VIGILD_SOCKET, else vigild.sock below $RUNTIME_DIRECTORY, "
+            "The Unix socket. Default: $VIGILD_SOCKET, else vigild.sock below $RUNTIME_DIRECTORY, "
             "else below $XDG_RUNTIME_DIR, else in a folder of mode 0700 of the user's own.",
+            example='"/run/vigild/vigild.sock"',
+            path=True,
         ),
     ] = None
     socket_mode: Annotated[
-        str, key("restart", "Permissions of the socket file, octal.", pattern="^0?[0-7]{3}$")
+        str,
+        key(
+            "restart",
+            "Permissions of the socket file.",
+            pattern="^0?[0-7]{3}$",
+            form='octal digits in quotes, such as "0660"',
+        ),
     ] = "0660"
     privileged_group: Annotated[
         str,
-        key("live", "Members of this group may use set, swap, pause, resume and reload, beside root and the daemon's own user."),
+        key(
+            "live",
+            "Members of this group may use set, swap, pause, resume and reload, beside root and the daemon's own user.",
+        ),
     ] = "vigild"
-    max_clients: Annotated[int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)] = 64
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")] = "info"
-    health_interval: Annotated[Seconds, key("live", "Time between health messages when nothing changes.", ge=0.1, le=3600)] = 5.0
+    max_clients: Annotated[
+        int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)
+    ] = 64
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")
+    ] = "info"
+    health_interval: Annotated[
+        Seconds, key("live", "Time between health messages when nothing changes.", ge=0.1, le=3600)
+    ] = 5.0
 
 
 class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """The model, what executes it, and which of its detections are reported."""
 
-    path: Annotated[str | None, key("detector", "The .tflite file. Default: the embedded model.")] = None
-    name: Annotated[str | None, key("detector", "An entry of the model manifest, instead of a path.")] = None
-    variant: Annotated[str, key("detector", "Of a manifest entry: auto, or a variant's name.")] = "auto"
+    path: Annotated[
+        str | None,
+        key("detector", "The .tflite file. Default: the embedded model.", example='"model.tflite"', path=True),
+    ] = None
+    name: Annotated[
+        str | None,
+        key(
+            "detector",
+            "An entry of the model manifest, instead of a path.",
+            example='"coco_ssd_mobilenet_v1"',
+            min_length=1,
+        ),
+    ] = None
+    variant: Annotated[str, key("detector", "Of a manifest entry: auto, or a variant's name.", min_length=1)] = "auto"
     labels: Annotated[
         str | None,
-        key("detector", "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ..."),
+        key(
+            "detector",
+            "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ...",
+            example='"labels.txt"',
+            path=True,
+        ),
     ] = None
     sha256: Annotated[
         Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None,
-        key("detector", "The file's SHA-256; another file is refused."),
+        key(
+            "detector",
+            "The file's SHA-256; another file is refused.",
+            example='"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"',
+            form="64 hexadecimal digits",
+        ),
     ] = None
     runtime: Annotated[
-        Literal["auto", "litert", "tflite-runtime"], key("detector", "The TFLite runtime: auto takes litert where it works.")
+        Literal["auto", "litert", "tflite-runtime"],
+        key("detector", "The TFLite runtime: auto takes litert where it works."),
     ] = "auto"
     delegate: Annotated[
         str,
-        key("detector", "What executes the graph: auto, edgetpu[:DEVICE], xnnpack, none, or the path of an external delegate."),
+        key(
+            "detector",
+            "What executes the graph: auto, edgetpu, edgetpu:DEVICE (usb:0, pci:0), xnnpack, none, or the "
+            "path (with a slash) of an external delegate's library.",
+        ),
     ] = "auto"
     delegate_options: Annotated[
         dict[str, str], key("detector", "Options handed to an Edge TPU or external delegate.")
@@ -81,12 +135,13 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     threads: Annotated[int, key("detector", "Threads of the interpreter.", ge=1, le=64)] = 1
     color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
     resize: Annotated[
-        Resize, key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it.")
+        Resize,
+        key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it."),
     ] = "squash"
     min_score: Annotated[float, key("live", "Detections below this score are not reported.", ge=0.0, le=1.0)] = 0.5
     max_results: Annotated[int, key("live", "At most this many detections a frame, best first.", ge=1, le=1000)] = 20
     labels_allowed: Annotated[
-        list[str], key("live", "Report only these labels. Never together with labels_denied.")
+        list[str], key("live", "Report only these labels; [] means all. Never together with labels_denied.")
     ] = []
     labels_denied: Annotated[list[str], key("live", "Do not report these labels.")] = []
 
@@ -100,58 +155,94 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
             "camera",
             "/dev/video0 or /dev/v4l/by-id/..., a video file, images:FOLDER, rtsp://..., http(s)://... (MJPEG), "
             "exec:COMMAND (MJPEG on its standard output), or testcard.",
+            example='"/dev/video0"',
             min_length=1,
         ),
     ]
     size: Annotated[
         tuple[Annotated[int, Meta(ge=16, le=16384)], Annotated[int, Meta(ge=16, le=16384)]] | None,
-        key("camera", "Width and height to ask of the device, or of the test card. Default: what it offers."),
+        key(
+            "camera",
+            "Width and height to ask of the device, or of the test card. Default: what it offers.",
+            example="[1280, 720]",
+        ),
     ] = None
     fps: Annotated[
         Annotated[float, Meta(gt=0, le=1000)] | None,
-        key("camera", "Frame rate to ask of the device, the rate of the test card, and a cap for every live source."),
+        key(
+            "camera",
+            "Frame rate to ask of the device, the rate of the test card, and a cap for every live source. "
+            "Default: what the source gives.",
+            example="30",
+        ),
     ] = None
     fourcc: Annotated[
-        Annotated[str, Meta(pattern="^[ -~]{4}$")] | None,
-        key("camera", "Pixel format to ask of a V4L2 device: MJPG or YUYV. Default: MJPG."),
+        Literal["MJPG", "YUYV"] | None,
+        key("camera", "Pixel format to ask of a V4L2 device. Default: MJPG.", example='"MJPG"'),
     ] = None
     pace: Annotated[
         Literal["live", "every"],
-        key("camera", "live: the newest frame wins, the others are counted as dropped. every: each frame of a file or folder exactly once."),
+        key(
+            "camera",
+            "live: the newest frame wins, the others are counted as dropped. every: each frame of a file, "
+            "folder or the test card exactly once.",
+        ),
     ] = "live"
     loop: Annotated[bool, key("camera", "Start a file or folder again at its end.")] = False
-    rotate: Annotated[Literal[0, 90, 180, 270], key("camera", "Degrees clockwise that make the picture upright.")] = 0
+    rotate: Annotated[Literal[0, 90, 180, 270], key("live", "Degrees clockwise that make the picture upright.")] = 0
     flip: Annotated[
-        Literal["none", "horizontal", "vertical", "both"], key("camera", "Mirror the picture, after rotating.")
+        Literal["none", "horizontal", "vertical", "both"], key("live", "Mirror the picture, after rotating.")
     ] = "none"
     crop: Annotated[
-        tuple[float, float, float, float],
-        key("camera", "The part of the upright frame the model sees: xmin, ymin, xmax, ymax, each 0..1."),
+        tuple[
+            Annotated[float, Meta(ge=0, le=1)],
+            Annotated[float, Meta(ge=0, le=1)],
+            Annotated[float, Meta(ge=0, le=1)],
+            Annotated[float, Meta(ge=0, le=1)],
+        ],
+        key("live", "The part of the upright frame the model sees: xmin, ymin, xmax, ymax, relative to the frame."),
     ] = (0.0, 0.0, 1.0, 1.0)
     priority: Annotated[
-        float, key("camera", "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.", gt=0, le=100)
+        float,
+        key("live", "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.", gt=0, le=100),
     ] = 1.0
     decode_threads: Annotated[
         int, key("camera", "Threads of the video decoder. More take the interpreter's core.", ge=1, le=16)
     ] = 1
     isolation: Annotated[
         Literal["process", "shared"],
-        key("camera", "process: a worker of its own. shared: one process for all shared cameras; saves memory, shares their crashes."),
+        key(
+            "camera",
+            "process: a worker of its own. shared: one process for all shared cameras; saves memory, shares "
+            "their crashes.",
+        ),
     ] = "process"
-    open_timeout: Annotated[Seconds, key("camera", "A source that takes longer to open is given up and tried again.", ge=0.5, le=120)] = 10.0
+    open_timeout: Annotated[
+        Seconds, key("live", "A source that takes longer to open is given up and tried again.", ge=0.5, le=120)
+    ] = 10.0
     read_timeout: Annotated[
-        Seconds, key("camera", "A live source that gives no frame for this long is lost.", ge=0.5, le=120)
+        Seconds, key("live", "A live source that gives no frame for this long is lost.", ge=0.5, le=120)
     ] = 1.5
     frozen_after: Annotated[
         Seconds,
-        key("camera", 'A live source that repeats one picture to the last bit for this long is lost; "0 s" turns the check off.', ge=0, le=3600),
+        key(
+            "live",
+            'A live source that repeats one picture to the last bit for this long is lost; "0 s" turns the check off.',
+            ge=0,
+            le=3600,
+        ),
     ] = 1.5
     blank_after: Annotated[
         Seconds,
-        key("camera", 'A live source whose picture is one single colour for this long is lost; "0 s" turns the check off.', ge=0, le=3600),
+        key(
+            "live",
+            'A live source whose picture is one single colour for this long is lost; "0 s" turns the check off.',
+            ge=0,
+            le=3600,
+        ),
     ] = 1.5
     max_backoff: Annotated[
-        Seconds, key("camera", "Longest wait between two attempts to open a lost source.", ge=0.5, le=3600)
+        Seconds, key("live", "Longest wait between two attempts to open a lost source.", ge=0.5, le=3600)
     ] = 30.0
 
 
@@ -159,8 +250,15 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     """What the daemon may reach on this board. Shown in health; the governor holds them."""
 
     temperature: Annotated[Celsius, key("live", "The highest temperature of the board.", ge=30, le=110)] = 75.0
-    memory: Annotated[Bytes, key("live", "The most memory of all the daemon's processes together.", ge=32 * 2**20)] = 256 * 2**20
-    hysteresis: Annotated[Celsius, key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30)] = 5.0
+    memory: Annotated[
+        Bytes,
+        # 1 TiB: more than any board, less than 2^63 of a message's integers.
+        key("live", "The most memory of all the daemon's processes together.", ge=32 * 2**20, le=2**40),
+    ] = 256 * 2**20
+    hysteresis: Annotated[
+        CelsiusDifference,
+        key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
+    ] = 5.0
     dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
     min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", gt=0, le=1000)] = 1.0
 

@@ -1,0 +1,65 @@
+"""`vigild check F`: read a configuration file as the daemon would, and say what is wrong with it.
+
+Exit status 0 when the daemon would take it, 1 with one line for each problem otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vigild.config.load import ConfigError, load_file
+from vigild.config.rules import unused
+from vigild.config.schema import Config, ModelConfig
+from vigild.config.source import parse_source, redact
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the configuration file")
+    parser.add_argument(
+        "-o",
+        "--override",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a key on top of the file, as for vigild run (may be repeated)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        config = load_file(args.file, args.overrides)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    for warning in [*_absent(config), *unused(config)]:
+        print(f"{args.file}: warning: {warning}", file=sys.stderr)
+    print(f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}")
+    return 0
+
+
+def _cameras(config: Config) -> str:
+    count = len(config.camera)
+    names = f" ({', '.join(config.camera)})" if count else ""
+    return f"{count} camera{'' if count == 1 else 's'}{names}"
+
+
+def _model(model: ModelConfig) -> str:
+    if model.name:
+        return f"model {model.name}, variant {model.variant}"
+    return f"model {model.path}" if model.path else "the embedded model"
+
+
+def _absent(config: Config) -> list[str]:
+    """Files that are named but not there. A warning: the file may be checked on another machine."""
+    named = {"model.path": config.model.path, "model.labels": config.model.labels}
+    for name, camera in config.camera.items():
+        source = parse_source(camera.source)
+        if source.kind in ("file", "images"):
+            named[f"camera.{name}.source"] = source.target
+    return [
+        f"{key}: {redact(path)} does not exist here" for key, path in named.items() if path and not Path(path).exists()
+    ]

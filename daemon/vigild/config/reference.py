@@ -1,0 +1,85 @@
+"""The whole schema as commented TOML: what `vigild config` prints.
+
+    print(reference())
+
+Each key has its meaning, what is allowed, its default and what a reload does with it. The text is
+itself a valid configuration: keys with a default are written with it, the others are commented out.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from vigild.config.fields import FIELDS, STRUCTS, Field, Number, Table
+from vigild.config.schema import Reload
+from vigild.config.units import format_value
+from vigild.config.values import describe
+
+WIDTH = 100
+"""Characters a line of comment."""
+
+RELOAD_TEXT: dict[Reload, str] = {
+    "live": "taken up at once",
+    "camera": "this camera is opened again",
+    "detector": "a new detector takes over, without a gap",
+    "restart": "not taken up; restart the daemon",
+}
+
+_HEAD = """\
+# vigild's configuration: every key, with its default. A line that begins with "# " and holds a key is
+# an example of a key that has no default. Unknown keys are refused. Temperatures, sizes and times are
+# texts with a unit: "75 °C", "256 MiB", "10 s". Relative paths are relative to this file's folder.
+# Reload (SIGHUP, `vigild reload`): the file is checked first; with a mistake in it nothing changes.
+# Cameras that are added, removed or renamed are taken up; those that did not change stay open.
+"""
+
+_TABLE_NAMES = {"camera": "camera.front"}
+"""The reference shows one camera."""
+
+
+def reference() -> str:
+    """The reference, UTF-8 text ending in a newline."""
+    parts = [_HEAD]
+    for table, fields in FIELDS.items():
+        lines = ["", *_comment(" ".join((STRUCTS[table].__doc__ or "").split())), f"[{_TABLE_NAMES.get(table, table)}]"]
+        for field in fields.values():
+            lines += _key(field)
+        parts.append("\n".join(lines) + "\n")
+    return "".join(parts)
+
+
+def to_toml(field: Field, value: Any) -> str:
+    """A value of the schema (in its base unit) as the file holds it."""
+    if isinstance(field.type, Number) and field.type.unit:
+        return f'"{format_value(field.type.unit, value)}"'
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_plain(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _key(field: Field) -> list[str]:
+    facts = f"{describe(field.type)}. Reload: {RELOAD_TEXT[field.reload]}."
+    if field.required:
+        facts = "Required; " + facts
+        line = f"{field.name} = {field.example}"
+    elif field.default is None:
+        line = f"# {field.name} = {field.example}"
+    elif isinstance(field.type, Table):
+        line = f"{field.name} = {_plain(field.default)}"
+    else:
+        line = f"{field.name} = {to_toml(field, field.default)}"
+    return ["", *_comment(field.text), *_comment(facts[0].upper() + facts[1:]), line]

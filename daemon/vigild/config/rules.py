@@ -1,0 +1,186 @@
+"""What one key alone cannot say: which keys go together.
+
+    faults("camera.front", config.camera["front"], skip=set())
+    unused(config)                   # keys that are set and have no effect, as sentences
+
+Pure: nothing is looked up on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig
+from vigild.config.source import Source, SourceError, parse_source
+from vigild.config.values import show
+
+CAMERA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+MAX_SOCKET_PATH_BYTES = 107
+"""sun_path of sockaddr_un (unix(7)) is 108 bytes with the final NUL."""
+
+
+class Problem(NamedTuple):
+    """One sentence about one key of a table."""
+
+    key: str
+    text: str
+
+
+class _Rule(NamedTuple):
+    keys: tuple[str, ...]
+    """The rule is skipped when one of these is wrong already; the first one is blamed."""
+    check: Callable[[Any], str | None]
+
+
+def _socket(daemon: DaemonConfig) -> str | None:
+    length = len(os.fsencode(daemon.socket or ""))
+    if length > MAX_SOCKET_PATH_BYTES:
+        return (
+            f"found {show(daemon.socket)}, a path of {length} bytes, but a Unix socket's is at most "
+            f"{MAX_SOCKET_PATH_BYTES}; use a shorter one"
+        )
+    return None
+
+
+def _path_or_name(model: ModelConfig) -> str | None:
+    if model.path is not None and model.name is not None:
+        return f"found {show(model.path)} beside model.name = {show(model.name)}; set one of the two"
+    return None
+
+
+def _variant(model: ModelConfig) -> str | None:
+    if model.path is not None and model.variant != "auto":
+        return (
+            f"found {show(model.variant)}, but variants belong to manifest entries and model.path is set; "
+            "remove one of the two"
+        )
+    return None
+
+
+def _allowed_or_denied(model: ModelConfig) -> str | None:
+    if model.labels_allowed and model.labels_denied:
+        return f"found {show(model.labels_allowed)} beside model.labels_denied; set one of the two"
+    return None
+
+
+_DELEGATE = re.compile(r"auto|xnnpack|none|edgetpu(:[A-Za-z0-9:./_-]+)?", re.ASCII)
+
+
+def _delegate(model: ModelConfig) -> str | None:
+    if _DELEGATE.fullmatch(model.delegate) or "/" in model.delegate:
+        return None
+    hint = ""
+    if ".so" in model.delegate:
+        hint = f'; write "./{model.delegate}" for a library beside the file'
+    expected = "auto, edgetpu, edgetpu:DEVICE, xnnpack, none or a path with a slash"
+    return f"found {show(model.delegate)}, expected {expected}{hint}"
+
+
+def _delegate_options(model: ModelConfig) -> str | None:
+    if model.delegate_options and model.delegate in ("xnnpack", "none"):
+        return f"found options for the delegate {show(model.delegate)}, which takes none; remove them"
+    return None
+
+
+def _source_of(camera: CameraConfig) -> Source | None:
+    try:
+        return parse_source(camera.source)
+    except SourceError:
+        return None
+
+
+def _source(camera: CameraConfig) -> str | None:
+    try:
+        parse_source(camera.source)
+    except SourceError as error:
+        return f"found {show(camera.source)}: {error}"
+    return None
+
+
+def _pace(camera: CameraConfig) -> str | None:
+    source = _source_of(camera)
+    if source and camera.pace == "every" and not source.replayable:
+        return (
+            f'found "every", but {show(camera.source)} does not wait to be read; "every" is for files, folders and '
+            'the test card, write "live"'
+        )
+    return None
+
+
+def _loop(camera: CameraConfig) -> str | None:
+    source = _source_of(camera)
+    if source and camera.loop and not source.replayable:
+        return f"found true, but {show(camera.source)} has no end to start again from; only files and folders can loop"
+    return None
+
+
+def _crop(camera: CameraConfig) -> str | None:
+    xmin, ymin, xmax, ymax = camera.crop
+    if xmin < xmax and ymin < ymax:
+        return None
+    return f"found {show(list(camera.crop))}, expected xmin, ymin, xmax, ymax with xmin below xmax and ymin below ymax"
+
+
+_RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
+    DaemonConfig: (_Rule(("socket",), _socket),),
+    ModelConfig: (
+        _Rule(("path", "name"), _path_or_name),
+        _Rule(("variant", "path"), _variant),
+        _Rule(("labels_allowed", "labels_denied"), _allowed_or_denied),
+        _Rule(("delegate",), _delegate),
+        _Rule(("delegate_options", "delegate"), _delegate_options),
+    ),
+    CameraConfig: (
+        _Rule(("source",), _source),
+        _Rule(("pace", "source"), _pace),
+        _Rule(("loop", "source"), _loop),
+        _Rule(("crop",), _crop),
+    ),
+}
+
+
+def faults(table: msgspec.Struct, skip: Collection[str] = ()) -> Iterator[Problem]:
+    """What is wrong between the keys of one table; rules about a key in `skip` are left out."""
+    for rule in _RULES.get(type(table), ()):
+        if not any(key in skip for key in rule.keys):
+            text = rule.check(table)
+            if text is not None:
+                yield Problem(rule.keys[0], text)
+
+
+def camera_name(name: str) -> str | None:
+    """What is wrong with a camera's name, or None."""
+    if CAMERA_NAME.fullmatch(name):
+        return None
+    return f"found the camera name {show(name)}, expected 1 to 64 letters, digits, _ and -"
+
+
+_ONLY_FOR: dict[str, frozenset[str]] = {
+    "fourcc": frozenset({"v4l2"}),
+    "size": frozenset({"v4l2", "testcard"}),
+    "decode_threads": frozenset({"file", "rtsp", "http"}),
+}
+
+
+def unused(config: Config) -> list[str]:
+    """Keys that are set but have no effect on what they are set for, as sentences. Not errors: a
+    source is often replaced on the command line, and its settings stay in the file."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(CameraConfig)}
+    found: list[str] = []
+    for name, camera in config.camera.items():
+        source = _source_of(camera)
+        for key, kinds in _ONLY_FOR.items():
+            if source and source.kind not in kinds and getattr(camera, key) != defaults[key]:
+                found.append(f"camera.{name}.{key} has no effect on the source {show(camera.source)}")
+        if camera.fps is not None and camera.fps < config.budget.min_fps:
+            found.append(
+                f"camera.{name}.fps ({camera.fps:g}) is below budget.min_fps ({config.budget.min_fps:g}), "
+                "so the governor cannot lower its rate"
+            )
+    return found
