@@ -43,7 +43,9 @@ class _Terminal(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         color = _COLORS.get(record.levelno, "0")
         part = record.name.removeprefix(_ROOT + ".")
-        return f"\033[2m{clock}\033[0m \033[{color}m{record.levelname.lower():7}\033[0m {part}: {super().format(record)}"
+        return (
+            f"\033[2m{clock}\033[0m \033[{color}m{record.levelname.lower():7}\033[0m {part}: {super().format(record)}"
+        )
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]

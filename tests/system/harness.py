@@ -1,9 +1,9 @@
 """The real daemon as a process, and a raw socket to talk to it. No vigild code on this side.
 
-    with Daemon(tmp_path, '[camera.front]\nsource = "testcard"') as daemon:
-        client = daemon.connect()
-        client.send(type="watch", empty=True)
-        first = client.until("detections")
+with Daemon(tmp_path, '[camera.front]\nsource = "testcard"') as daemon:
+    client = daemon.connect()
+    client.send(type="watch", empty=True)
+    first = client.until("detections")
 """
 
 from __future__ import annotations

@@ -17,7 +17,13 @@ def write(path: Path, text: str) -> None:
 def jetson(tmp_path: Path) -> Path:
     thermal = tmp_path / "sys/class/thermal"
     for i, (kind, temp) in enumerate(
-        [("cpu-thermal", "48500\n"), ("gpu-thermal", ""), ("PMIC-Die", "100000\n"), ("cpu-thermal", "47000\n"), ("cv0-thermal", "-256000\n")]
+        [
+            ("cpu-thermal", "48500\n"),
+            ("gpu-thermal", ""),
+            ("PMIC-Die", "100000\n"),
+            ("cpu-thermal", "47000\n"),
+            ("cv0-thermal", "-256000\n"),
+        ]
     ):
         write(thermal / f"thermal_zone{i}/type", kind + "\n")
         write(thermal / f"thermal_zone{i}/temp", temp)

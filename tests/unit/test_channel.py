@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -50,10 +51,10 @@ def test_the_end_is_an_exception_not_an_empty_message() -> None:
 
 def test_a_message_of_the_wrong_kind_is_refused_and_its_descriptors_closed() -> None:
     hub, worker = pair()
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     memfd = os.memfd_create("x")
     worker.send(Exit(), [memfd])  # not something a camera worker says
     os.close(memfd)
     with pytest.raises(msgspec.DecodeError):
         hub.receive()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before

@@ -38,7 +38,11 @@ def run_worker(
     async def main() -> tuple[str, process.WorkerProcess]:
         end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         worker = process.WorkerProcess(
-            "test", "a_worker", FromCamera, lambda _w, m, _f: messages.append(m), lambda _w, reason: end.set_result(reason)
+            "test",
+            "a_worker",
+            FromCamera,
+            lambda _w, m, _f: messages.append(m),
+            lambda _w, reason: end.set_result(reason),
         )
         if after == "kill":
             await asyncio.sleep(0.5)
@@ -57,7 +61,11 @@ def test_messages_before_the_end_are_not_lost(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_signal_is_named_with_what_the_worker_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = "progress.lane(0).enter(Stage.INVOKE); print('F usb_driver.cc:1148 transfer failed', file=sys.stderr); os.abort()"
+    body = (
+        "progress.lane(0).enter(Stage.INVOKE)\n"
+        "print('F usb_driver.cc:1148 transfer failed', file=sys.stderr)\n"
+        "os.abort()"
+    )
     _, reason, _ = run_worker(tmp_path, monkeypatch, body)
     assert reason == "killed by SIGABRT in invoke() (F usb_driver.cc:1148 transfer failed)"
 
@@ -70,9 +78,9 @@ def test_a_kill_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_worker(tmp_path, monkeypatch, "sys.exit(0)")
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     run_worker(tmp_path, monkeypatch, "sys.exit(0)")
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_a_worker_inherits_only_what_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

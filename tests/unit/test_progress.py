@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from vigild.ipc.progress import STAGE_TEXT, Progress, Stage
 
@@ -26,4 +26,4 @@ def test_another_process_sees_what_this_one_does() -> None:
     assert progress.lane(0).read() == (Stage.START, 0)
     fd = progress.fd
     progress.close()
-    assert not os.path.exists(f"/proc/self/fd/{fd}")
+    assert not Path(f"/proc/self/fd/{fd}").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -165,10 +166,8 @@ class Ownership(RuleBasedStateMachine):
     def detector_dies(self) -> None:
         """A new ring; what was not acknowledged is sent again, in order."""
         self.reader.close()
-        try:
+        with contextlib.suppress(RingClosed):
             self._acknowledge()
-        except RingClosed:
-            pass
         self.connect()
         for number in list(self.unacknowledged):
             self._send(number)

@@ -11,13 +11,20 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="configuration file (TOML)")
     parser.add_argument(
-        "--source", metavar="SOURCE", help="one camera: /dev/video0, a file, images:FOLDER, rtsp://..., exec:..., testcard"
+        "--source",
+        metavar="SOURCE",
+        help="one camera: /dev/video0, a file, images:FOLDER, rtsp://..., exec:..., testcard",
     )
     parser.add_argument("--model", metavar="FILE", help="the .tflite model (default: the embedded one)")
     parser.add_argument("--labels", metavar="FILE", help="its label file, a line a class")
     parser.add_argument("--socket", metavar="PATH", help="where to listen (default: see `vigild config`)")
     parser.add_argument(
-        "-o", "--override", metavar="KEY=VALUE", action="append", default=[], help="set a key, e.g. -o camera.front.fps=5"
+        "-o",
+        "--override",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a key, e.g. -o camera.front.fps=5",
     )
     parser.add_argument("--exit-at-end", action="store_true", help="exit 0 when every source has come to its end")
     parser.add_argument("--sysfs-root", metavar="DIR", default="/", help="read sensors below DIR (for tests)")
@@ -33,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from vigild import log
     from vigild.config import load
+    from vigild.config.schema import Config
 
     overrides = list(args.override)
     if args.socket:
@@ -40,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     config_path = Path(args.config) if args.config else None
     chosen = args.source
 
-    def read() -> load.Config:
+    def read() -> Config:
         """Parse everything again, as at start: reload uses it."""
         return load.from_command_line(
             config=config_path, source=chosen, model=args.model, labels=args.labels, overrides=overrides

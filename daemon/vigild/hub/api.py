@@ -17,10 +17,11 @@ import msgspec
 
 import vigild
 from vigild import log
-from vigild.config.changes import diff
+from vigild.config import rules
+from vigild.config.changes import diff, set_key, taken_up
 from vigild.config.load import ConfigError
-from vigild.config.reference import flatten, set_key
 from vigild.config.schema import Config, ModelConfig
+from vigild.config.source import redact
 from vigild.hub.detector import Refused
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub
@@ -34,9 +35,7 @@ _log = log.logger("hub")
 class Api:
     """The hub as the socket server sees it."""
 
-    def __init__(
-        self, hub: Hub, monitor: Monitor, read_config: Callable[[], Config], config_file: Path | None
-    ) -> None:
+    def __init__(self, hub: Hub, monitor: Monitor, read_config: Callable[[], Config], config_file: Path | None) -> None:
         self._hub = hub
         self._monitor = monitor
         self._read_config = read_config
@@ -79,7 +78,7 @@ class Api:
             cameras=self._cameras(),
             model=self._hub.model_info(),
             health=self._monitor.health(),
-            config=flatten(self._hub.config),
+            config=_dotted(self._hub.config),
             config_file=str(self._config_file) if self._config_file else None,
         )
 
@@ -151,6 +150,9 @@ class Api:
         if "name" in fields:
             forgotten["path"] = None
         model = msgspec.structs.replace(self._hub.config.model, **{**forgotten, **fields})
+        problems = [f"model.{problem.key}: {problem.text}" for problem in rules.faults(model)]
+        if problems:
+            raise RequestError("invalid", "; ".join(problems))
         return await self._take_up(msgspec.structs.replace(self._hub.config, model=model))
 
     async def reload(self) -> str:
@@ -191,7 +193,22 @@ class Api:
                 await hub.service.replace(new.model)
             except Refused as error:
                 raise RequestError(error.code, f"the running model stays: {error}") from None
-        hub.take_up(new, changes)
-        text = changes.describe()
+        hub.take_up(taken_up(hub.config, new), changes)
+        text = changes.summary()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
+
+
+def _dotted(config: Config) -> dict[str, Any]:
+    """The settings in force by dotted key, those that are not set left out, credentials removed."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        elif value is not None:
+            flat[prefix] = redact(value) if isinstance(value, str) else value
+
+    walk("", msgspec.to_builtins(config))
+    return flat

@@ -38,7 +38,8 @@ class Console:
 
     def tick(self, now_ns: int) -> None:
         if not self._introduced:
-            if self._hub.results or self._hub.model and all(c.reason for c in self._hub.cameras.values()):
+            nothing_comes = self._hub.model is not None and all(c.reason for c in self._hub.cameras.values())
+            if self._hub.results or nothing_comes:
                 self._introduce()
             return
         if now_ns >= self._next_ns:
@@ -58,15 +59,15 @@ class Console:
             ),
             (
                 "runtime",
-                f"{model.runtime} {model.runtime_version}, delegate {model.delegate} "
-                f"({model.delegate_nodes} of {model.total_nodes} nodes), {model.threads} thread{'s' * (model.threads != 1)}",
+                f"{model.runtime} {model.runtime_version}, delegate {model.delegate} ({model.delegate_nodes} of "
+                f"{model.total_nodes} nodes), {model.threads} thread{'s' * (model.threads != 1)}",
             ),
         ]
         for name, camera in hub.cameras.items():
             size = f"{camera.size[0]}x{camera.size[1]}" if camera.size else camera.reason
             rows.append(("camera", f"{name}: {redact(camera.config.source)} ({size})"))
         rows.append(("watch", f"vigild watch --socket {self._socket}"))
-        rows.append(("", f"or: nc -U {self._socket}, then type {{\"type\":\"watch\"}}"))
+        rows.append(("", f'or: nc -U {self._socket}, then type {{"type":"watch"}}'))
         self._print("\n".join(f"{key:>8}  {value}" for key, value in rows) + "\n")
 
     def _line(self, name: str, now_ns: int) -> str:

@@ -1,8 +1,8 @@
 """What `health` and `status` say: the state of everything, put together from where it is kept.
 
-    monitor = Monitor(hub, Sensors(root))
-    monitor.tick(now_ns)                # publishes health on change and every few seconds
-    monitor.health(clients)
+monitor = Monitor(hub, Sensors(root))
+monitor.tick(now_ns)                # publishes health on change and every few seconds
+monitor.health(clients)
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class Monitor:
                 for name, camera in hub.cameras.items()
             },
             latency_ms={
-                stage: wire.Quantiles(**{f"p{p}": round(value, 3) for p, value in zip((50, 95, 99), quantiles)})
+                stage: wire.Quantiles(p50=round(p50, 3), p95=round(p95, 3), p99=round(p99, 3))
                 for stage, samples in hub.stages.items()
                 if len(samples)
-                for quantiles in (samples.percentiles(),)
+                for p50, p95, p99 in (samples.percentiles(),)
             },
             clients=hub.server.clients_health() if hub.server is not None else [],
             operating_point=self._operating_point(),

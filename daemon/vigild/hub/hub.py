@@ -171,11 +171,15 @@ class Hub:
             return
         if old := self.links.pop((name, detector), None):
             old.drop()
-        self.links[name, detector] = Link(name, self.cameras[name].config, detector.ready.spec, process, detector.process)
+        self.links[name, detector] = Link(
+            name, self.cameras[name].config, detector.ready.spec, process, detector.process
+        )
 
     def _disconnect(self, name: str | None = None, detector: Detector | None = None) -> None:
         """Drop the links of a camera, or of a detector."""
-        for key in [key for key in self.links if (name is None or key[0] == name) and (detector is None or key[1] is detector)]:
+        for key in [
+            key for key in self.links if (name is None or key[0] == name) and (detector is None or key[1] is detector)
+        ]:
             self.links.pop(key).drop()
 
     # ---- what camera workers tell
@@ -279,7 +283,8 @@ class Hub:
                     variant=detector.ready.variant,
                     status=status,
                     detections=[
-                        wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box) for d in result.detections
+                        wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box)
+                        for d in result.detections
                     ],
                     truncated=result.truncated,
                     file=result.file or None,
@@ -305,7 +310,12 @@ class Hub:
     def detector_ok(self) -> bool:
         """The detector runs, on the best rung."""
         current = self.service.current
-        return current is not None and current.ready is not None and self._detector_down is None and not self.service.lowered
+        return (
+            current is not None
+            and current.ready is not None
+            and self._detector_down is None
+            and not self.service.lowered
+        )
 
     def should_progress(self, now_ns: int) -> bool:
         """Whether results ought to come: some camera delivers, and the detector is not being restarted."""
@@ -318,7 +328,7 @@ class Hub:
         log.set_level(config.daemon.log_level)
         for name in changes.cameras_removed:
             self.remove_camera(name)
-        for name in changes.cameras_changed:
+        for name in (*changes.cameras_changed, *changes.cameras_reopened):
             self.change_camera(name, config.camera[name])
         for name in changes.cameras_added:
             self.add_camera(name, config.camera[name])

@@ -6,7 +6,7 @@ Times are of the monotonic clock in nanoseconds, unless the name says wall.
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Literal
 
 import msgspec
 
@@ -237,7 +237,7 @@ class Result(Message):
     file: str = ""
 
 
-ToCamera = Union[Exit, Detach, AddCamera, RemoveCamera, AttachCamera, PauseCamera, TakeSnapshot]
-FromCamera = Union[CameraOpened, CameraLost, CameraEnded, CameraStats, Snapshot]
-ToDetector = Union[Exit, Detach, LoadModel, AttachDetector, SetFilter]
-FromDetector = Union[ModelReady, ModelRefused, Result]
+ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | PauseCamera | TakeSnapshot
+FromCamera = CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
+ToDetector = Exit | Detach | LoadModel | AttachDetector | SetFilter
+FromDetector = ModelReady | ModelRefused | Result

@@ -197,9 +197,7 @@ class RingReader(_Ring):
                 raise RingClosed(f"the camera sent slot {slot}, which it does not hold")
             self._held.add(slot)
             file = data[_FRAME.size :].decode(errors="replace")
-            frames.append(
-                Frame(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file)
-            )
+            frames.append(Frame(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file))
         return frames
 
     def give_back(self, frame: Frame, ready_ns: int = 0) -> None:
