@@ -1,0 +1,20 @@
+"""Why a model cannot be used."""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """A model, its labels, the runtime or the delegate is refused.
+
+    `code` is a word for programs: "missing", "unreadable", "not_tflite", "lfs_pointer",
+    "truncated", "corrupt", "huge", "sha256_mismatch", "several_inputs", "shape", "channels",
+    "dtype", "classifier", "outputs", "anchors", "labels", "labels_mismatch", "edgetpu_model",
+    "unsupported_op", "runtime", "delegate", "invoke".
+    `message` is a sentence for the person who must act: what was found, what was expected, what
+    to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -1,0 +1,144 @@
+"""Class names: from a label file, from the archive inside a model, or class_N.
+
+    labels, notes = parse(text, classes=90)
+    labels[16]                                     # "cat"
+
+Forms, told apart by looking at all lines: bare names, one a line (the line is the class);
+"16 cat" or "16:cat" on every line (the number is the class; numbers that run 1..classes count
+from one). A bare list whose first line is ???, background or the like is counted without that line,
+because detection outputs number the first real class 0. Rows that only fill a gap (empty, ???,
+n/a) give class_N.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from vigild.detector.errors import ModelError
+
+MAX_FILE_BYTES = 256 * 1024
+"""LVIS, the largest public detection set, has 1203 classes in 20 KB."""
+MAX_CLASSES = 10_000
+MAX_LABEL_BYTES = 64
+"""A label goes out with every detection; longer ones are cut."""
+
+_NUMBERED = re.compile(r"^\s*(\d{1,5})(?:\s*:\s*|\s+)(\S.*)$")
+_BACKGROUND = {"???", "background", "__background__", "unlabeled", "_background_"}
+_GAPS = {"", "???", "n/a", "na"}
+
+
+def _cut(label: str) -> str:
+    return label.strip().encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
+
+
+def fill(names: Sequence[str]) -> list[str]:
+    """Names with the gaps called class_N."""
+    return [f"class_{i}" if name.strip().lower() in _GAPS else _cut(name) for i, name in enumerate(names)]
+
+
+def parse(text: str, classes: int, origin: str) -> tuple[list[str], str]:
+    """(labels, how they were read) of a label file for a model of `classes` classes (0: unknown).
+
+    Raises ModelError "labels" for what is no label file and "labels_mismatch" for another model's.
+    """
+    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise ModelError("labels", f"{origin} holds no labels; expected one class name a line.")
+    if len(lines) > MAX_CLASSES:
+        raise ModelError("labels", f"{origin} has {len(lines)} lines; a label file has at most {MAX_CLASSES}.")
+    matches = [_NUMBERED.match(line) for line in lines if line.strip()]
+    numbered = [(int(m[1]), m[2]) for m in matches if m is not None]
+    numbers = [number for number, _ in numbered]
+    if len(numbered) == len(matches) and len(set(numbers)) == len(numbers) and numbers == sorted(numbers):
+        return _numbered(numbered, classes, origin)
+    return _bare(lines, classes, origin)
+
+
+def _numbered(entries: list[tuple[int, str]], classes: int, origin: str) -> tuple[list[str], str]:
+    first, last = entries[0][0], entries[-1][0]
+    if last >= MAX_CLASSES:
+        raise ModelError("labels", f"{origin} numbers a class {last}; numbers go up to {MAX_CLASSES - 1}.")
+    shift = 0
+    if classes and last == classes and (first >= 1 or entries[0][1].strip().lower() in _BACKGROUND):
+        shift = 1
+    names = [""] * (last + 1 - shift)
+    for number, name in entries:
+        if number >= shift:
+            names[number - shift] = name
+    if classes and len(names) > classes:
+        raise ModelError(
+            "labels_mismatch",
+            f"{origin} numbers its classes up to {last}, but the model has {classes} (0 to {classes - 1}); "
+            "it belongs to another model.",
+        )
+    return fill(names), "numbered lines" + (", counted from one" if shift else "")
+
+
+def _bare(lines: list[str], classes: int, origin: str) -> tuple[list[str], str]:
+    background = lines[0].strip().lower() in _BACKGROUND and len(lines) != classes
+    names = lines[1:] if background else lines
+    how = "bare lines" + (f", without the first ({lines[0].strip()})" if background else "")
+    if classes and len(names) != classes:
+        raise ModelError(
+            "labels_mismatch",
+            f"{origin} names {len(names)} classes{' besides the background' if background else ''}, but the model has "
+            f"{classes}; it belongs to another model, or has lines missing (fill gaps with ???).",
+        )
+    return fill(names), how
+
+
+def read_file(path: str, classes: int) -> tuple[list[str], str]:
+    """Labels from a file named in the configuration. Raises ModelError."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise ModelError("labels", f"The label file {path} cannot be read: {text}; correct model.labels.") from None
+    if len(data) > MAX_FILE_BYTES or b"\0" in data:
+        raise ModelError("labels", f"{path} is no label file: expected up to {MAX_FILE_BYTES // 1024} KiB of text.")
+    return parse(data.decode(errors="replace"), classes, f"The label file {path}")
+
+
+def _has_archive(path: str) -> bool:
+    """Whether the file ends in a ZIP archive's directory (at most 64 KiB of comment behind it)."""
+    with Path(path).open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(file.tell() - 66_000, 0))
+        return b"PK\x05\x06" in file.read()
+
+
+def from_archive(path: str, wanted: Sequence[str], classes: int) -> tuple[list[str], str] | None:
+    """Labels from the ZIP archive behind a model; None when there is none.
+
+    `wanted` are the names that the metadata gives; without any, a single text file is taken.
+    Raises ModelError when the archive holds labels that do not fit.
+    """
+    if not _has_archive(path):
+        return None
+    import zipfile  # 1 MiB with the compressors it pulls in: only for the models that need it
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            texts = [info for info in archive.infolist() if info.filename.endswith(".txt")]
+            by_name = {info.filename: info for info in archive.infolist()}
+            info = next((by_name[name] for name in wanted if name in by_name), None)
+            if info is None and len(texts) == 1:
+                info = texts[0]
+            if info is None:
+                return None
+            with archive.open(info) as member:
+                data = member.read(MAX_FILE_BYTES + 1)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile):
+        return None
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ModelError("labels", f"The labels inside the model are damaged: {error}.") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ModelError("labels", f"The labels inside the model ({info.filename}) have over {MAX_FILE_BYTES} bytes.")
+    names, how = parse(data.decode(errors="replace"), classes, f"{info.filename} inside the model")
+    return names, f"{info.filename} inside the model, {how}"

@@ -1,0 +1,221 @@
+"""A model that is ready to run: opened, checked, decided and run once.
+
+    model = load(config, delegate="xnnpack", runtime="auto", enter=lane.enter)
+    model.ready                       # the ModelReady message, with what was decided and why
+    model.interpreter.invoke()
+    model.decode(view, filter)
+
+Everything that can be wrong with a model comes out of `load` as a ModelError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from vigild.config.schema import ModelConfig
+from vigild.detector import facts as model_facts
+from vigild.detector import input_spec, labels, outputs, runtime
+from vigild.detector.decode_postprocess import PostProcessDecoder, Read
+from vigild.detector.embedded import DEFAULT_NAME, default_model
+from vigild.detector.errors import ModelError
+from vigild.detector.facts import ModelFacts, TensorFacts
+from vigild.detector.filter import Filter
+from vigild.detector.model_file import ModelFile
+from vigild.detector.outputs import PostProcessLayout, RawLayout
+from vigild.geometry import View
+from vigild.ipc.messages import Detection, ModelReady
+from vigild.ipc.progress import Stage
+from vigild.tensor import TensorSpec
+
+
+class Decode(Protocol):
+    """Output tensors to detections: (best first, whether max_results cut some off)."""
+
+    def __call__(self, view: View, filter_: Filter, /) -> tuple[list[Detection], bool]: ...
+
+
+class Model(NamedTuple):
+    interpreter: runtime.Interpreter
+    input_view: Callable[[], Any]
+    spec: TensorSpec
+    labels: list[str]
+    decode: Decode
+    ready: ModelReady
+    file: ModelFile
+    """Kept open: the interpreter maps it."""
+
+
+def load(
+    config: ModelConfig, delegate: str, runtime_name: str, enter: Callable[[Stage], object] = lambda stage: None
+) -> Model:
+    """Load the model of `config` and run it once. `enter` is told the stages. Raises ModelError."""
+    started = time.monotonic_ns()
+    enter(Stage.LOAD)
+    path = _path(config)
+    file = ModelFile.open(path, config.sha256)
+    facts = model_facts.read(file.data)
+    _check_before_loading(facts, delegate)
+    spec, spec_note = input_spec.decide(facts, config.color, config.resize)
+    interpreter, passed_over = runtime.open_interpreter(
+        runtime_name, file.proc_path, delegate, config.threads, config.delegate_options
+    )
+    try:
+        interpreter.allocate()
+    except (RuntimeError, ValueError) as error:
+        raise runtime.refusal(error, delegate, "allocate") from None
+    loaded = time.monotonic_ns()
+    enter(Stage.FIRST_INVOKE)
+    input_view = interpreter.view(facts.inputs[0])
+    _dry_run(interpreter, input_view, spec, delegate)
+    invoked = time.monotonic_ns()
+    enter(Stage.LOAD)
+
+    shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
+    layout = outputs.decide(facts, shapes)
+    names, labels_note = _labels(config, path, facts, layout, shapes)
+    notes = [spec_note, layout.why, labels_note]
+    warnings = [*facts.warnings, *passed_over]
+    decode = _decoder(layout, facts, interpreter)
+    _check_first_outputs(decode)
+    if isinstance(layout, PostProcessLayout):
+        warnings += [layout.warning] if layout.warning else []
+        warnings += _threshold_warning(config, facts)
+    taken, nodes, actual = _who_executes(interpreter, config, warnings)
+    ready = ModelReady(
+        name=config.name or Path(path).stem,
+        variant=config.variant
+        if config.name and config.variant != "auto"
+        else f"{spec.dtype}-{spec.width}x{spec.height}",
+        path=path,
+        sha256=file.sha256,
+        labels=names,
+        spec=spec,
+        runtime=interpreter.runtime,
+        runtime_version=interpreter.version,
+        delegate=actual,
+        delegate_nodes=taken,
+        total_nodes=nodes,
+        threads=config.threads,
+        load_ms=(loaded - started) / 1e6,
+        first_invoke_ms=(invoked - loaded) / 1e6,
+        notes=notes,
+        warnings=warnings,
+    )
+    return Model(interpreter, input_view, spec, names, decode, ready, file)
+
+
+def _path(config: ModelConfig) -> str:
+    if config.path is not None:
+        return config.path
+    if config.name is not None and config.name != Path(DEFAULT_NAME).stem:
+        raise ModelError(
+            "missing",
+            f"There is no model named {config.name!r}; name {Path(DEFAULT_NAME).stem!r}, or a file by model.path.",
+        )
+    return str(default_model())
+
+
+def _check_before_loading(facts: ModelFacts, delegate: str) -> None:
+    """What would crash, hang or end in a riddle if the runtime met it first."""
+    if facts.edgetpu and delegate in ("xnnpack", "none"):
+        raise runtime.edgetpu_model()
+    input_spec.check_sizes(facts)
+    if not facts.outputs:
+        raise ModelError("outputs", "The model has no outputs; expected boxes, classes, scores and count.")
+    for index in facts.outputs:
+        tensor = facts.tensors[index]
+        if tensor.dtype not in ("float32", "uint8", "int8", "int16"):
+            raise ModelError(
+                "outputs",
+                f"The model's output {tensor.name!r} is {tensor.dtype}; expected numbers an SSD detector gives.",
+            )
+
+
+def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], spec: TensorSpec, delegate: str) -> None:
+    """One invoke on mid-grey: an operator that cannot run says so here, and weights get packed."""
+    view = input_view()
+    if tuple(view.shape) != spec.shape or view.dtype.name != spec.dtype:
+        raise ModelError(
+            "shape",
+            f"The runtime gives the input as {view.dtype.name} {list(view.shape)}, but the file says {spec.dtype} "
+            f"{list(spec.shape)}; the file is damaged.",
+        )
+    view.fill(128 if spec.dtype == "uint8" else 0)
+    del view
+    try:
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise runtime.refusal(error, delegate, "invoke") from None
+
+
+def _reader(interpreter: runtime.Interpreter, tensor: TensorFacts) -> Read:
+    """Reads an output as real values: floats as they are, integers by their scale and zero point."""
+    view = interpreter.view(tensor.index)
+    if tensor.dtype == "float32":
+        return lambda: view().ravel().tolist()
+    scale = np.float32(tensor.scale[0] if tensor.scale else 1.0)
+    zero_point = np.float32(tensor.zero_point[0] if tensor.zero_point else 0)
+    return lambda: ((view().ravel() - zero_point) * scale).tolist()
+
+
+def _decoder(layout: PostProcessLayout | RawLayout, facts: ModelFacts, interpreter: runtime.Interpreter) -> Decode:
+    if isinstance(layout, PostProcessLayout):
+        return PostProcessDecoder(layout, lambda index: _reader(interpreter, facts.tensors[index]))
+    raise ModelError("anchors", f"The model has no detection op ({layout.why}); decoding it needs its anchors.")
+
+
+def _check_first_outputs(decode: Decode) -> None:
+    """The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later."""
+    decode(View(), Filter([], 0.0, 1000))
+
+
+def _labels(
+    config: ModelConfig,
+    path: str,
+    facts: ModelFacts,
+    layout: PostProcessLayout | RawLayout,
+    shapes: dict[int, tuple[int, ...]],
+) -> tuple[list[str], str]:
+    classes = facts.postprocess.num_classes if facts.postprocess is not None else 0
+    if config.labels is not None:
+        names, how = labels.read_file(config.labels, classes)
+        return names, f"labels: {len(names)} from {config.labels} ({how})"
+    wanted = [name for tensor in (facts.metadata.outputs if facts.metadata else ()) for name in tensor.label_files]
+    try:
+        found = labels.from_archive(path, wanted, classes)
+    except ModelError as error:
+        facts.warnings.append(f"labels inside the model are not used: {error.message}")
+        found = None
+    if found is not None:
+        return found[0], f"labels: {len(found[0])} from {found[1]}"
+    return [f"class_{i}" for i in range(classes)], "labels: none given, so class_0, class_1, ..."
+
+
+def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
+    if facts.postprocess is None or config.min_score >= facts.postprocess.score_threshold:
+        return []
+    threshold = facts.postprocess.score_threshold
+    return [
+        f"model.min_score is {config.min_score:g}, but the model itself drops everything below {threshold:.3g}; "
+        "a lower min_score has no effect"
+    ]
+
+
+def _who_executes(interpreter: runtime.Interpreter, config: ModelConfig, warnings: list[str]) -> tuple[int, int, str]:
+    """(nodes taken by delegates, nodes, what executes the graph). Raises ModelError "delegate"."""
+    taken, nodes = interpreter.nodes()
+    wanted = interpreter.delegate
+    if taken or wanted == "none":
+        return taken, nodes, wanted
+    text = f"{wanted} took none of the model's {nodes} nodes in {interpreter.runtime} {interpreter.version}"
+    if config.delegate == wanted:
+        raise ModelError(
+            "delegate", f"The delegate {text}; set model.delegate to auto or none, or bring a model it supports."
+        )
+    warnings.append(f"{text}; plain kernels execute it, several times slower for 8-bit models")
+    return taken, nodes, "none"

@@ -1,0 +1,244 @@
+"""The interpreter behind one seam: LiteRT or tflite-runtime, with a delegate and threads.
+
+    interpreter = open_interpreter("auto", "/proc/self/fd/5", delegate="xnnpack", threads=2, options={})
+    interpreter.allocate()
+    interpreter.invoke()
+
+"xnnpack" leaves the runtime's default delegate on, "none" turns it off; "edgetpu[:DEVICE]" and a
+path load an external delegate before it. Whether a delegate really took nodes is read from the
+graph, never from what the runtime prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vigild.detector.errors import ModelError
+
+EDGETPU_LIBRARY = "libedgetpu.so.1"
+
+
+class _Package(NamedTuple):
+    name: str
+    module: str
+    distribution: str
+    install: str
+
+
+PACKAGES = (
+    _Package("litert", "ai_edge_litert.interpreter", "ai_edge_litert", "pip install 'vigild[litert]'"),
+    _Package("tflite-runtime", "tflite_runtime.interpreter", "tflite_runtime", "pip install 'vigild[tflite]'"),
+)
+
+
+class Interpreter:
+    """A loaded model. Views from `view` must not outlive the statement they are used in."""
+
+    def __init__(self, native: Any, package: _Package, delegate: str) -> None:
+        self._native = native
+        self.runtime = package.name
+        self.version = _version(package)
+        self.delegate = delegate
+        self.invoke: Callable[[], None] = native.invoke
+
+    def allocate(self) -> None:
+        self._native.allocate_tensors()
+
+    def view(self, index: int) -> Callable[[], Any]:
+        """A function that views a tensor as a NumPy array; the view must be gone before `invoke`."""
+        function: Callable[[], Any] = self._native.tensor(index)
+        return function
+
+    def nodes(self) -> tuple[int, int]:
+        """(nodes that delegates took, nodes of the graph).
+
+        The runtime lists the graph's own nodes and, behind them, a DELEGATE node for each part that
+        was handed over; a node is taken when a DELEGATE node stands between it and its users.
+        """
+        details: list[dict[str, Any]] = self._native._get_ops_details()
+        own = [op for op in details if op["op_name"] != "DELEGATE"]
+        made_by = {int(output): i for i, op in enumerate(own) for output in op["outputs"]}
+        taken: set[int] = set()
+        for op in details:
+            if op["op_name"] != "DELEGATE":
+                continue
+            given = {int(i) for i in op["inputs"]}
+            todo = [int(i) for i in op["outputs"]]
+            while todo:
+                tensor = todo.pop()
+                node = made_by.get(tensor)
+                if node is None or node in taken or tensor in given:
+                    continue
+                taken.add(node)
+                todo.extend(int(i) for i in own[node]["inputs"])
+        return len(taken), len(own)
+
+
+def _version(package: _Package) -> str:
+    """From the installed package's own folder; importlib.metadata would cost 20 ms and 2 MiB."""
+    module = sys.modules[package.distribution]
+    version = getattr(module, "__version__", "")
+    if not version:
+        site = Path(str(module.__file__)).parents[1]
+        for folder in site.glob(f"{package.distribution}-*.dist-info"):
+            version = folder.name.removesuffix(".dist-info").rsplit("-", 1)[-1]
+    return str(version) or "unknown"
+
+
+def open_interpreter(
+    runtime: str, path: str, delegate: str, threads: int, options: Mapping[str, str]
+) -> tuple[Interpreter, list[str]]:
+    """An interpreter for the model at `path`, and why a preferred runtime was passed over.
+
+    `runtime`: "litert", "tflite-runtime" or "auto". Raises ModelError ("runtime", "delegate",
+    "unsupported_op", "corrupt").
+    """
+    passed_over: list[str] = []
+    for package in PACKAGES:
+        if runtime not in ("auto", package.name):
+            continue
+        try:
+            module = importlib.import_module(package.module)
+            native = _construct(module, path, delegate, threads, options)
+        except _Unusable as error:
+            passed_over.append(f"{package.name} cannot be used: {error}")
+        except Exception as error:
+            reason = _runtime_fault(package, error)
+            if reason is None:
+                raise
+            passed_over.append(f"{package.name} cannot be used: {reason}")
+        else:
+            return Interpreter(native, package, delegate), passed_over
+    raise ModelError("runtime", "No TFLite runtime works here: " + "; ".join(passed_over) + ".")
+
+
+class _Unusable(Exception):
+    """A runtime fails for a reason of its own, not the model's."""
+
+
+def _runtime_fault(package: _Package, error: BaseException) -> str | None:
+    """In words, when the runtime itself is at fault; None when it is not."""
+    text = _flat(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package.distribution:
+        return f"it is not installed ({package.install}{_no_wheel(package)})"
+    if isinstance(error, SystemError) or "_ARRAY_API" in text or "numpy.core.multiarray" in text:
+        numpy = sys.modules.get("numpy")
+        version = getattr(numpy, "__version__", "?")
+        return (
+            f"it was built for another NumPy than the installed {version} (for tflite-runtime: pip install 'numpy<2')"
+        )
+    if isinstance(error, ImportError):
+        glibc = re.search(r"version `(GLIBC(?:XX)?_[\d.]+)' not found", text)
+        if glibc:
+            return f"it needs {glibc[1]}, newer than this system's C library; a newer OS release has it"
+        return f"importing it fails: {text}"
+    return None
+
+
+def _no_wheel(package: _Package) -> str:
+    python = sys.version_info
+    if package.name == "tflite-runtime" and python >= (3, 12):
+        return f"; there is no wheel for Python {python.major}.{python.minor}, 3.11 is the last"
+    if package.name == "litert" and sys.maxsize < 2**32:
+        return "; there is no wheel for 32-bit systems"
+    return ""
+
+
+def _flat(error: BaseException) -> str:
+    """An exception's text in one line, with that of its cause."""
+    cause = error.__cause__ or error.__context__
+    texts = [str(error)] + ([str(cause)] if cause is not None else [])
+    return " ".join(" ".join(texts).split())
+
+
+def _construct(module: Any, path: str, delegate: str, threads: int, options: Mapping[str, str]) -> Any:
+    arguments: dict[str, Any] = {"model_path": path, "num_threads": threads}
+    if delegate == "none":
+        arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    elif delegate != "xnnpack":
+        arguments["experimental_delegates"] = [load_delegate(module, delegate, options)]
+    try:
+        return module.Interpreter(**arguments)
+    except (ValueError, RuntimeError) as error:
+        if "_ARRAY_API" in _flat(error):
+            raise
+        raise refusal(error, delegate) from None
+
+
+def load_delegate(module: Any, delegate: str, options: Mapping[str, str]) -> Any:
+    """An external delegate. Raises ModelError "delegate" with what to do."""
+    library, settings = delegate, dict(options)
+    if delegate == "edgetpu" or delegate.startswith("edgetpu:"):
+        library = EDGETPU_LIBRARY
+        # libedgetpu drops every option when the device has no index.
+        settings["device"] = delegate.partition(":")[2] or settings.get("device", ":0")
+    try:
+        return module.load_delegate(library, settings)
+    except ValueError as error:
+        said = _flat(error).strip()
+        if library == EDGETPU_LIBRARY and not said:
+            text = (
+                f"no usable Edge TPU ({settings['device']}): the library works, but found no device it may open; "
+                "look for 1a6e:089a or 18d1:9302 in lsusb, or /dev/apex_0; the daemon's user must be in plugdev or apex"
+            )
+        else:
+            text = f"the delegate {library} did not start{': ' + said if said else ''}; check delegate_options"
+    except OSError as error:
+        if library == EDGETPU_LIBRARY:
+            text = f"the Edge TPU library {library} cannot be loaded ({error}); install libedgetpu1-std"
+        else:
+            text = f"the delegate {library} cannot be loaded ({error}); correct model.delegate"
+    except AttributeError:
+        text = f"{library} is no TFLite delegate: it lacks tflite_plugin_create_delegate; correct model.delegate"
+    raise ModelError("delegate", text[0].upper() + text[1:] + ".")
+
+
+_UNRESOLVED = re.compile(r"unresolved custom op: ([\w\-]+)")
+_UNKNOWN_BUILTIN = re.compile(r"Didn't find op for builtin opcode '([A-Z0-9_]+)' version '(\d+)'")
+
+
+def refusal(error: Exception, delegate: str, step: str = "load") -> ModelError:
+    """The runtime's exception as a refusal. `step`: "load", "allocate" or "invoke"."""
+    text = _flat(error)
+    if (found := _UNRESOLVED.search(text)) is not None:
+        custom = found[1]
+        if custom == "edgetpu-custom-op":
+            return edgetpu_model()
+        kind = "a TensorFlow (Flex) operator" if custom.startswith("Flex") else "a custom operator"
+        return ModelError(
+            "unsupported_op",
+            f"The model uses {custom}, {kind} that this runtime does not have; convert the model with built-in "
+            "operators only, or name the delegate that runs it.",
+        )
+    if (found := _UNKNOWN_BUILTIN.search(text)) is not None:
+        return ModelError(
+            "unsupported_op",
+            f"The model uses {found[1]} version {found[2]}, which this runtime is too old for; "
+            "take a newer runtime (model.runtime) or convert the model for an older one.",
+        )
+    external = delegate not in ("xnnpack", "none")
+    if external and ("delegate" in text.lower() or step == "invoke"):
+        return ModelError("delegate", f"The delegate {delegate} failed to {_STEPS[step]} the model: {text}.")
+    if step == "invoke":
+        return ModelError(
+            "invoke",
+            f"The model fails on a first, grey picture: {text}; a tensor in it has a type or shape that its "
+            "operator does not take, so it has to be converted again.",
+        )
+    return ModelError("corrupt", f"The runtime cannot {_STEPS[step]} the model: {text}; the file may be damaged.")
+
+
+_STEPS = {"load": "load", "allocate": "prepare", "invoke": "run"}
+
+
+def edgetpu_model() -> ModelError:
+    return ModelError(
+        "edgetpu_model",
+        'The model is compiled for the Edge TPU (edgetpu-custom-op) and runs nowhere else; use delegate = "edgetpu" '
+        "with a device, or the same model without _edgetpu in its name.",
+    )

@@ -1,0 +1,151 @@
+"""A real detector worker process, and the hub's and the camera's side of it, for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vigild.config.schema import ModelConfig
+from vigild.geometry import IDENTITY, View
+from vigild.ipc.channel import Channel, socketpair
+from vigild.ipc.messages import AttachDetector, Exit, FromDetector, LoadModel, ModelReady, Result
+from vigild.ipc.progress import Progress
+from vigild.ipc.ring import Frame, RingWriter, make_memfd
+from vigild.tensor import TensorSpec
+
+REPO = Path(__file__).resolve().parents[2]
+ASSETS = REPO.parent / "shared" / "assets"
+COCO = ASSETS / "models" / "ssd_mobilenet_v1_coco"
+COCO_UINT8 = COCO / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
+COCO_FLOAT = ASSETS / "models" / "ssd_mobilenet_v1_coco_float" / "ssd_mobilenet_v1_coco_dequant_fp32.tflite"
+FPN_LITE = ASSETS / "models" / "ssd_mobilenet_v2_fpnlite_320" / "model_dynamic_range.tflite"
+ULTRAFACE = ASSETS / "models" / "ultraface_rfb_320" / "version-RFB-320_without_postprocessing.tflite"
+EDGETPU_FACE = ASSETS / "models" / "edgetpu" / "face-detector-quantized_edgetpu.tflite"
+PETS = ASSETS / "images" / "golden" / "cats_and_dogs.jpg"
+
+HANG_S = 60.0
+"""No answer for this long is a hang, on any machine."""
+
+
+class Worker:
+    """`python -m vigild.detector`, with a control channel."""
+
+    def __init__(self) -> None:
+        ours, theirs = socketpair()
+        self.progress = Progress.create("test")
+        environment = {**os.environ, "PYTHONPATH": str(REPO / "daemon")}
+        control, page = str(theirs.fileno()), str(self.progress.fd)
+        arguments = ["--control", control, "--progress", page, "--parent", str(os.getpid())]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vigild.detector", *arguments],
+            pass_fds=(theirs.fileno(), self.progress.fd),
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        theirs.close()
+        ours.settimeout(HANG_S)
+        self.channel: Channel[Any] = Channel(ours, FromDetector)
+        self._links = 0
+
+    def load(self, config: ModelConfig, delegate: str = "xnnpack", runtime: str = "auto") -> Any:
+        self.channel.send(LoadModel(config=config, delegate=delegate, runtime=runtime))
+        return self.receive()
+
+    def ready(self, config: ModelConfig, delegate: str = "xnnpack") -> ModelReady:
+        answer = self.load(config, delegate)
+        assert isinstance(answer, ModelReady), answer
+        return answer
+
+    def attach(self, spec: TensorSpec, slots: int = 2, keep_every: bool = False, priority: float = 1.0) -> Camera:
+        self._links += 1
+        camera = Camera(spec, slots, self._links)
+        message = AttachDetector(
+            link=self._links,
+            camera=camera.name,
+            spec=spec,
+            slots=slots,
+            keep_every=keep_every,
+            priority=priority,
+        )
+        self.channel.send(message, fds=[camera.theirs_memfd, camera.theirs.fileno()])
+        camera.handed_over()
+        return camera
+
+    def receive(self) -> Any:
+        return self.channel.receive()[0]
+
+    def result(self) -> Result:
+        message = self.receive()
+        assert isinstance(message, Result), message
+        return message
+
+    def stop(self) -> int:
+        self.channel.send(Exit())
+        return self.process.wait(HANG_S)
+
+    def stderr(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode(errors="replace")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        self.channel.close()
+        self.progress.close()
+
+
+class Camera:
+    """The camera worker's end of a ring."""
+
+    def __init__(self, spec: TensorSpec, slots: int, number: int) -> None:
+        self.spec = spec
+        self.name = f"camera{number}"
+        self.theirs_memfd = make_memfd(self.name, spec.nbytes, slots)
+        ours, self.theirs = socketpair()
+        self.ring = RingWriter(os.dup(self.theirs_memfd), ours, spec.nbytes, slots)
+        self.frame = 0
+
+    def handed_over(self) -> None:
+        os.close(self.theirs_memfd)
+        self.theirs.close()
+
+    def send(self, image: np.ndarray, view: View = IDENTITY, file: str = "") -> int:
+        """Send a picture (the tensor's shape); returns its frame number. Waits for a free slot."""
+        deadline = time.monotonic() + HANG_S
+        while self.ring.free_slot() is None:
+            self.ring.credits()
+            assert time.monotonic() < deadline, "no slot came back"
+            time.sleep(0.001)
+        slot = self.ring.free_slot()
+        assert slot is not None
+        np.frombuffer(self.ring.slot(slot), dtype=self.spec.dtype)[:] = image.ravel()
+        self.frame += 1
+        now = time.monotonic_ns()
+        self.ring.send(Frame(slot, self.frame, now, time.time_ns(), 0, 0, now, 640, 480, view, file))
+        return self.frame
+
+
+def picture(path: Path, spec: TensorSpec) -> np.ndarray:
+    """An image file as the input tensor: squashed, in RGB, normalised; written here independently."""
+    import cv2
+
+    bgr = cv2.imread(str(path))
+    small = cv2.resize(bgr, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
+    real = (small[:, :, ::-1].astype(np.float64) - spec.mean) / spec.std
+    if spec.dtype == "float32":
+        tensor = real.astype(np.float32)
+    else:
+        limits = np.iinfo(spec.dtype)
+        tensor = np.clip(np.rint(real / spec.scale) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
+    return tensor.transpose(2, 0, 1) if spec.layout == "NCHW" else tensor
