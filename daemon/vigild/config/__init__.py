@@ -1,9 +1,15 @@
 """The configuration: one TOML file, typed, with a default for everything.
 
 `schema`     the keys, their types, defaults and what a reload does with each
-`units`      "75 °C", "256 MiB", "10 s"
 `load`       TOML text and overrides in, a Config or sentences about what is wrong out
+`changes`    what differs between two configurations, and what follows from it
+`keys`       single keys by name: shown, set
 `reference`  the whole schema as commented TOML, for `vigild config`
+`source`     what a camera's source means, and how to show it without its credentials
+`units`      "75 °C", "256 MiB", "10 s"
+
+Parts of `load`: `fields` (the schema as data), `document` (TOML and overrides, with their origin),
+`values` (one value against its type), `rules` (keys against each other), `names` (the nearest known).
 
 Standard library and msgspec only: every process imports it.
 """

@@ -5,26 +5,19 @@
     changes.detector                 # ["model.path"]: a new detector takes over
     changes.restart                  # ["daemon.socket"]: not taken up, tell the user
     config = taken_up(old, new)      # `new` with the keys in `changes.restart` as they were
-    config = set_key(config, "model.min_score", 0.4)
 
 What a key asks for is written at the key (`schema`, reload). Pure.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from vigild.config import rules
-from vigild.config.document import DocumentError, key_text, parse_key
+from vigild.config.document import key_text
 from vigild.config.fields import FIELDS, Field
-from vigild.config.load import ConfigError, resolve
-from vigild.config.names import unknown
 from vigild.config.schema import CameraConfig, Config
-from vigild.config.source import redact
-from vigild.config.values import Fault, check, show
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,15 +33,16 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Keys for whose sake a camera is reopened."""
     cameras_added: list[str] = []
     cameras_removed: list[str] = []
-    cameras_reopened: list[str] = []
     cameras_changed: list[str] = []
-    """Settings changed, the source stays open."""
+    """Cameras that are in both and whose settings differ."""
+    cameras_reopened: list[str] = []
+    """Those among them whose source is closed and opened again for it."""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
         return any(msgspec.structs.astuple(self))
 
-    def summary(self) -> str:
+    def describe(self) -> str:
         """One line for people."""
         parts = [
             ("taken up", self.live),
@@ -83,7 +77,7 @@ def diff(old: Config, new: Config) -> Changes:
             keys.append(key_text(("camera", name, field.name)))
         if any(field.reload == "camera" for field in fields):
             reopened.append(name)
-        elif fields:
+        if fields:
             changed.append(name)
     return Changes(
         **lists,
@@ -116,44 +110,3 @@ def taken_up(old: Config, new: Config) -> Config:
         }
         tables[table] = msgspec.structs.replace(after, **kept)
     return msgspec.structs.replace(new, **tables)
-
-
-def set_key(config: Config, key: str, value: object) -> Config:
-    """A copy of `config` with one key changed; `value` is what the file would hold ("10 s", 0.5, "testcard").
-
-    Raises ConfigError, with the key in its sentences: also when the change does not go with other keys.
-    """
-    try:
-        path = parse_key(key)
-    except DocumentError as error:
-        raise ConfigError([str(error)]) from None
-    table, *middle = path
-    if table not in FIELDS:
-        raise ConfigError([f"{key_text(path)}: {unknown(table, value, FIELDS, 'table')}"])
-    if len(middle) != (2 if table == "camera" else 1):
-        form = "camera.NAME.KEY" if table == "camera" else f"{table}.KEY"
-        raise ConfigError([f"{key_text(path)}: not the name of one key; expected {form}"])
-    owner: Any = getattr(config, table)
-    if table == "camera":
-        if middle[0] not in owner:
-            known = ", ".join(owner) or "none"
-            raise ConfigError([f"{key_text(path)}: there is no camera {middle[0]}; known are {known}"])
-        owner = owner[middle[0]]
-    name = middle[-1]
-    field = FIELDS[table].get(name)
-    if field is None:
-        raise ConfigError([f"{key_text(path)}: {unknown(name, value, FIELDS[table], 'key')}"])
-    try:
-        checked = check(field.type, value)
-        if resolve(field, path, checked, Path("/")) != resolve(field, path, checked, Path("/x")):
-            raise Fault(f"found {show(checked)}, a relative path; write an absolute one")
-        checked = resolve(field, path, checked, None)
-    except Fault as fault:
-        raise ConfigError([redact(f"{key_text(path)}: {fault}")]) from None
-    changed = msgspec.structs.replace(owner, **{name: checked})
-    problems = [redact(f"{key_text((*path[:-1], p.key))}: {p.text}") for p in rules.faults(changed)]
-    if problems:
-        raise ConfigError(problems)
-    if table == "camera":
-        return msgspec.structs.replace(config, camera={**config.camera, middle[0]: changed})
-    return msgspec.structs.replace(config, **{table: changed})

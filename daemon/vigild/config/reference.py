@@ -12,10 +12,13 @@ import json
 import textwrap
 from typing import Any
 
-from vigild.config.fields import FIELDS, STRUCTS, Field, Number, Table
+from vigild.config.fields import FIELDS, STRUCTS, Field, Number
+from vigild.config.keys import flatten, set_key
 from vigild.config.schema import Reload
 from vigild.config.units import format_value
 from vigild.config.values import describe
+
+__all__ = ["RELOAD_TEXT", "flatten", "reference", "set_key"]
 
 WIDTH = 100
 """Characters a line of comment."""
@@ -50,8 +53,7 @@ def reference() -> str:
     return "".join(parts)
 
 
-def to_toml(field: Field, value: Any) -> str:
-    """A value of the schema (in its base unit) as the file holds it."""
+def _toml(field: Field, value: Any) -> str:
     if isinstance(field.type, Number) and field.type.unit:
         return f'"{format_value(field.type.unit, value)}"'
     return _plain(value)
@@ -78,8 +80,6 @@ def _key(field: Field) -> list[str]:
         line = f"{field.name} = {field.example}"
     elif field.default is None:
         line = f"# {field.name} = {field.example}"
-    elif isinstance(field.type, Table):
-        line = f"{field.name} = {_plain(field.default)}"
     else:
-        line = f"{field.name} = {to_toml(field, field.default)}"
+        line = f"{field.name} = {_toml(field, field.default)}"
     return ["", *_comment(field.text), *_comment(facts[0].upper() + facts[1:]), line]
