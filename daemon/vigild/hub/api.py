@@ -17,11 +17,10 @@ import msgspec
 
 import vigild
 from vigild import log
-from vigild.config import rules
-from vigild.config.changes import diff, set_key, taken_up
+from vigild.config.changes import diff, taken_up
+from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError
 from vigild.config.schema import Config, ModelConfig
-from vigild.config.source import redact
 from vigild.hub.detector import Refused
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub
@@ -78,7 +77,7 @@ class Api:
             cameras=self._cameras(),
             model=self._hub.model_info(),
             health=self._monitor.health(),
-            config=_dotted(self._hub.config),
+            config=flatten(self._hub.config),
             config_file=str(self._config_file) if self._config_file else None,
         )
 
@@ -131,29 +130,27 @@ class Api:
 
     async def set(self, key: str, value: Any) -> str:
         """One key, until the next reload or start."""
-        try:
-            new = set_key(self._hub.config, key, value)
-        except ConfigError as error:
-            raise RequestError("invalid", "; ".join(error.problems)) from None
-        return await self._take_up(new)
+        return await self._set({key: value})
 
     async def swap(self, request: Swap) -> str:
         """Another model; what belongs to the old file (labels, sha256, and path or name) is forgotten."""
-        fields = {
-            name: value
+        values: dict[str, object] = {
+            f"model.{name}": value
             for name in ModelConfig.__struct_fields__
             if (value := getattr(request, name, msgspec.UNSET)) is not msgspec.UNSET
         }
-        forgotten = {"labels": None, "sha256": None} if {"path", "name"} & fields.keys() else {}
-        if "path" in fields:
-            forgotten["name"] = None
-        if "name" in fields:
-            forgotten["path"] = None
-        model = msgspec.structs.replace(self._hub.config.model, **{**forgotten, **fields})
-        problems = [f"model.{problem.key}: {problem.text}" for problem in rules.faults(model)]
-        if problems:
-            raise RequestError("invalid", "; ".join(problems))
-        return await self._take_up(msgspec.structs.replace(self._hub.config, model=model))
+        if not values:
+            raise RequestError("invalid", "swap names nothing; expected a path or a name, or another key of [model]")
+        if {"model.path", "model.name"} & values.keys():
+            values = {**dict.fromkeys(("model.path", "model.name", "model.labels", "model.sha256")), **values}
+        return await self._set(values)
+
+    async def _set(self, values: dict[str, object]) -> str:
+        try:
+            new = set_keys(self._hub.config, values)
+        except ConfigError as error:
+            raise RequestError("invalid", "; ".join(error.problems)) from None
+        return await self._take_up(new)
 
     async def reload(self) -> str:
         """Read the file again; an invalid one changes nothing."""
@@ -194,21 +191,7 @@ class Api:
             except Refused as error:
                 raise RequestError(error.code, f"the running model stays: {error}") from None
         hub.take_up(taken_up(hub.config, new), changes)
-        text = changes.summary()
+        text = changes.describe()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
 
-
-def _dotted(config: Config) -> dict[str, Any]:
-    """The settings in force by dotted key, those that are not set left out, credentials removed."""
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        elif value is not None:
-            flat[prefix] = redact(value) if isinstance(value, str) else value
-
-    walk("", msgspec.to_builtins(config))
-    return flat

@@ -1,8 +1,8 @@
 """One camera as the hub sees it: settings, state, counters, the last results.
 
-    camera = Camera("front", CameraConfig(source="/dev/video0"))
-    camera.result(result, now_ns)
-    camera.status(now_ns, detector_ok=True)        # "ok", "degraded", "stale", "no_frame", "paused"
+camera = Camera("front", CameraConfig(source="/dev/video0"))
+camera.result(result, now_ns)
+camera.status(now_ns, detector_ok=True)        # "ok", "degraded", "stale", "no_frame", "paused"
 """
 
 from __future__ import annotations

@@ -34,7 +34,6 @@ from vigild.ipc.messages import (
 )
 from vigild.ipc.progress import STAGE_TEXT
 
-RESTARTS_SHOWN = 5
 EXIT_GRACE_S = 1.0
 
 
@@ -154,9 +153,7 @@ class CameraWorker:
             return
         now_s = time.monotonic()
         delay_s = self.restarts.died(now_s)
-        again = "restarted" if delay_s == 0 else f"starting again in {delay_s:.1f} s"
-        count = self.restarts.in_last_minute(now_s)
-        self.last_reason = f"{self.name} {reason}; {again}, {count} of {RESTARTS_SHOWN} in the last minute"
+        self.last_reason = f"{self.name} {reason}; {self.restarts.in_words(now_s, delay_s)}"
         self._log.error("%s", self.last_reason.removeprefix(f"{self.name} "))
         self._listener.camera_worker_died(self, self.last_reason)
         asyncio.get_running_loop().call_later(delay_s, self.start)

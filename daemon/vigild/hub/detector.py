@@ -26,11 +26,15 @@ from vigild.hub.restarts import Restarts
 from vigild.ipc.messages import Exit, FromDetector, LoadModel, ModelReady, ModelRefused, Result, SetFilter
 from vigild.ipc.progress import STAGE_TEXT, Stage
 
-RESTARTS_PER_RUNG = 5
-"""Deaths within a minute after which a delegate is not trusted any more."""
+DEATHS_PER_RUNG = 5
+"""Deaths in a row, with less than ten seconds of work between them, after which a delegate is not trusted."""
 
 TAKEOVER_S = 3.0
 """How long a replacement that is ready may wait for a frame before it takes over without one."""
+
+CLIMB_FIRST_S = 60.0
+CLIMB_MAX_S = 1800.0
+"""Between attempts to get back up the delegate ladder; doubled after each that fails."""
 
 EXIT_GRACE_S = 1.0
 
@@ -139,7 +143,8 @@ class DetectorService:
         self.invoke_limit = deadlines.InvokeDeadline()
         self._rungs = rungs(config.delegate)
         self._rung = 0
-        self._rung_deaths = 0
+        self._climb_s = CLIMB_FIRST_S
+        self._next_climb_s = 0.0
         self.stopping = False
         self.last_reason = ""
 
@@ -172,6 +177,9 @@ class DetectorService:
             if detector is not None and detector.check(now_ns, self.invoke_limit.seconds):
                 self.invoke_limit.killed()
         candidate = self.candidate
+        if candidate is None and self.lowered and self.current is not None and time.monotonic() > self._next_climb_s:
+            _log.info("trying delegate %s again", self._rungs[self._rung - 1])
+            self.candidate = Detector(self, self.config, self._rungs[self._rung - 1])
         if candidate is not None and candidate.ready and time.monotonic() - candidate.ready_s > TAKEOVER_S:
             self._promote(candidate)
 
@@ -195,6 +203,7 @@ class DetectorService:
         self.config = detector.config
         self._rungs = rungs(detector.config.delegate)
         self._rung = self._rungs.index(detector.rung)
+        self._climb_s = CLIMB_FIRST_S
         self.invoke_limit = deadlines.InvokeDeadline()
         self._listener.model_in_service(detector, previous)
         if previous is not None:
@@ -242,26 +251,30 @@ class DetectorService:
     def _candidate_failed(self, detector: Detector, reason: str) -> None:
         self.candidate = None
         refused = detector.refused
+        if self._replaced is None or self._replaced.done():
+            # Nobody asked for it: it was an attempt to get back up the ladder.
+            self._climb_s = min(2 * self._climb_s, CLIMB_MAX_S)
+            self._next_climb_s = time.monotonic() + self._climb_s
+            _log.info("delegate %s still fails: %s", detector.rung, refused.message if refused else reason)
+            return
         ladder = rungs(detector.config.delegate)
         next_rung = ladder.index(detector.rung) + 1
         if not self.stopping and _rung_failed(detector) and next_rung < len(ladder):
             self.candidate = Detector(self, detector.config, ladder[next_rung])
             return
         error = Refused(refused.code, refused.message) if refused else Refused("crashed", f"the new detector {reason}")
-        if self._replaced is not None and not self._replaced.done():
-            self._replaced.set_exception(error)
+        self._replaced.set_exception(error)
 
     def _current_failed(self, detector: Detector, reason: str) -> None:
         now_s = time.monotonic()
         delay_s = self.restarts.died(now_s)
-        self._rung_deaths += 1
         if detector.refused is not None:
             reason = detector.refused.message
-        if _rung_failed(detector) or self._rung_deaths >= RESTARTS_PER_RUNG:
+        if _rung_failed(detector) or self.restarts.in_a_row >= DEATHS_PER_RUNG:
             if self._rung + 1 < len(self._rungs):
                 self._rung += 1
-                self._rung_deaths = 0
                 delay_s = 0.0
+                self._next_climb_s = now_s + self._climb_s
                 reason = f"{reason}; delegate {self.rung} from now on"
             elif detector.refused is not None:
                 self._listener.model_unusable(reason)
@@ -269,9 +282,7 @@ class DetectorService:
         elif detector.refused is not None:
             self._listener.model_unusable(reason)
             return
-        count = self.restarts.in_last_minute(now_s)
-        again = "restarted" if delay_s == 0 else f"starting again in {delay_s:.1f} s"
-        self.last_reason = f"detector {reason}; {again}, {count} of {RESTARTS_PER_RUNG} in the last minute"
+        self.last_reason = f"detector {reason}; {self.restarts.in_words(now_s, delay_s)}"
         _log.error("%s", self.last_reason.removeprefix("detector "))
         self._listener.detector_died(detector, self.last_reason)
         asyncio.get_running_loop().call_later(delay_s, self._start_again)

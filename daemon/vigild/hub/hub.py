@@ -328,7 +328,7 @@ class Hub:
         log.set_level(config.daemon.log_level)
         for name in changes.cameras_removed:
             self.remove_camera(name)
-        for name in (*changes.cameras_changed, *changes.cameras_reopened):
+        for name in changes.cameras_changed:
             self.change_camera(name, config.camera[name])
         for name in changes.cameras_added:
             self.add_camera(name, config.camera[name])

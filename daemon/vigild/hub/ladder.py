@@ -1,7 +1,7 @@
 """The delegate ladder: what to try, best first.
 
-    rungs("auto")        # ["xnnpack", "none"]
-    rungs("xnnpack")     # ["xnnpack"]: demanded explicitly, so it may fail loudly
+rungs("auto")        # ["xnnpack", "none"]
+rungs("xnnpack")     # ["xnnpack"]: demanded explicitly, so it may fail loudly
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A ring between a camera and a detector: the hub makes it and gives each side its end.
 
-    link = connect(links, camera_worker, detector_worker, "front", spec, pace="live", priority=1)
+link = connect(links, camera_worker, detector_worker, "front", spec, pace="live", priority=1)
 """
 
 from __future__ import annotations

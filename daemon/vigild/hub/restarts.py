@@ -15,6 +15,9 @@ from collections.abc import Callable
 FIRST_DELAY_S = 0.25
 MAX_DELAY_S = 30.0
 WINDOW_S = 60.0
+MOST_PER_MINUTE = 5
+"""What is still a hiccup; shown beside the count, so that a reader knows whether to worry."""
+
 SETTLED_S = 10.0
 """A worker that worked for this long before it died starts over without delay."""
 
@@ -27,7 +30,7 @@ class Restarts:
         self._random = random
         self._max_delay_s = max_delay_s
         self._deaths: deque[float] = deque(maxlen=1000)
-        self._in_a_row = 0
+        self.in_a_row = 0
         self._works_since: float | None = None
         self.total = 0
 
@@ -39,14 +42,14 @@ class Restarts:
         do not come back together.
         """
         if self._works_since is not None and now_s - self._works_since >= SETTLED_S:
-            self._in_a_row = 0
+            self.in_a_row = 0
         self._works_since = None
-        self._in_a_row += 1
+        self.in_a_row += 1
         self.total += 1
         self._deaths.append(now_s)
-        if self._in_a_row == 1:
+        if self.in_a_row == 1:
             return 0.0
-        delay_s = min(FIRST_DELAY_S * 2.0 ** min(self._in_a_row - 2, 30), self._max_delay_s)
+        delay_s = min(FIRST_DELAY_S * 2.0 ** min(self.in_a_row - 2, 30), self._max_delay_s)
         return delay_s * (1.0 - 0.25 * self._random())
 
     def works(self, now_s: float) -> None:
@@ -57,3 +60,9 @@ class Restarts:
     def in_last_minute(self, now_s: float) -> int:
         """Deaths within the last 60 s."""
         return sum(1 for death in self._deaths if now_s - death < WINDOW_S)
+
+    def in_words(self, now_s: float, delay_s: float) -> str:
+        """ "restarted, 1 of 5 in the last minute"."""
+        again = "restarted" if delay_s == 0 else f"starting again in {delay_s:.1f} s"
+        count = self.in_last_minute(now_s)
+        return f"{again}, {count}{f' of {MOST_PER_MINUTE}' if count <= MOST_PER_MINUTE else ''} in the last minute"
