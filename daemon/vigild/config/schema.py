@@ -29,6 +29,9 @@ Celsius = Annotated[float, Meta(extra={"unit": "temperature"})]
 CelsiusDifference = Annotated[float, Meta(extra={"unit": "temperature difference"})]
 Bytes = Annotated[int, Meta(extra={"unit": "size"})]
 
+Text = Annotated[str, Meta(min_length=1)]
+"""Not empty. (A limit on `str | None` itself is more than msgspec can express.)"""
+
 
 def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: bool = False, **limits: Any) -> Meta:
     """A key's documentation, what a reload does with it, and its limits (ge=, le=, ...).
@@ -37,8 +40,6 @@ def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: b
     `path` marks a file name, which is relative to the configuration file's folder.
     """
     extra = {"reload": reload, "example": example, "form": form, "path": path}
-    if path:
-        limits.setdefault("min_length", 1)
     return Meta(description=text, extra=extra, **limits)
 
 
@@ -46,7 +47,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     """The daemon itself."""
 
     socket: Annotated[
-        str | None,
+        Text | None,
         key(
             "restart",
             "The Unix socket. Default: $VIGILD_SOCKET, else vigild.sock below $RUNTIME_DIRECTORY, "
@@ -86,21 +87,20 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     """The model, what executes it, and which of its detections are reported."""
 
     path: Annotated[
-        str | None,
+        Text | None,
         key("detector", "The .tflite file. Default: the embedded model.", example='"model.tflite"', path=True),
     ] = None
     name: Annotated[
-        str | None,
+        Text | None,
         key(
             "detector",
             "An entry of the model manifest, instead of a path.",
             example='"coco_ssd_mobilenet_v1"',
-            min_length=1,
         ),
     ] = None
     variant: Annotated[str, key("detector", "Of a manifest entry: auto, or a variant's name.", min_length=1)] = "auto"
     labels: Annotated[
-        str | None,
+        Text | None,
         key(
             "detector",
             "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ...",
