@@ -11,6 +11,7 @@ to the upright, uncropped camera frame, clipped and finite. `time` is wall time,
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any, Literal
 
@@ -315,7 +316,13 @@ class SnapshotAnswer(Answer, frozen=True, kw_only=True, tag="snapshot"):
     data: str
     """The file, in base64."""
     time: str | None = None
+    """Wall time of the capture."""
     detections: list[Detection] = []
+
+    @property
+    def picture(self) -> bytes:
+        """The file's bytes."""
+        return base64.b64decode(self.data)
 
 
 class Pong(Answer, frozen=True, kw_only=True, tag="pong"):
