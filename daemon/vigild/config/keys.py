@@ -21,7 +21,7 @@ from vigild.config.fields import FIELDS, Field, Number
 from vigild.config.load import ConfigError, resolve
 from vigild.config.names import unknown
 from vigild.config.schema import Config
-from vigild.config.source import redact
+from vigild.config.source import HIDDEN, redact
 from vigild.config.units import format_value
 from vigild.config.values import Fault, check, show
 
@@ -47,7 +47,7 @@ def _shown(field: Field, value: Any) -> Any:
         return redact(value)
     if isinstance(value, dict):
         # A delegate's options may hold anything, so a secret too.
-        return {name: redact(f"{name}={text}").removeprefix(f"{name}=") for name, text in value.items()}
+        return {name: HIDDEN if redact(f"{name}=x") != f"{name}=x" else redact(text) for name, text in value.items()}
     return list(value) if isinstance(value, (list, tuple)) else value
 
 

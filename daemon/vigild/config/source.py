@@ -99,7 +99,12 @@ def _url(scheme: str, text: str) -> Source:
 
 HIDDEN = "***"
 
-_END = re.compile(r"\s")
+MAX_SCHEME_CHARACTERS = 16
+SEPARATORS = frozenset(" \t\r\n,;|\"'=()<>[]{}")
+"""In front of a scheme, these begin a new URL."""
+
+_SPACE = re.compile(r"\s")
+_SCHEME_END = re.compile(r"(^|[^A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+$")
 _AUTHORITY_END = re.compile(r"[/?#]")
 _PARAMETER = re.compile(r"(?<![\w.\-])([\w.\-]+)=(\"[^\"]*\"|'[^']*'|[^&;#\s'\"]+)")
 _SECRET_NAME = re.compile(
@@ -134,16 +139,32 @@ def _userinfo(text: str) -> str:
     """Hide what stands before the @ of each URL in `text`."""
     pieces: list[str] = []
     done = 0
-    starts = [match.end() for match in _SCHEME.finditer(text)]
-    for i, start in enumerate(starts):
-        following = starts[i + 1] if i + 1 < len(starts) else len(text)
-        space = _END.search(text, start, following)
+    starts = _url_starts(text)
+    for start, following in zip(starts, [*starts[1:], len(text)], strict=False):
+        space = _SPACE.search(text, start, following)
         rest = text[start : space.start() if space else following]
         at = _credentials_end(rest)
         if at >= 0:
             pieces += [text[done:start], HIDDEN]
             done = start + at
     return "".join(pieces) + text[done:]
+
+
+def _url_starts(text: str) -> list[int]:
+    """Where each URL's authority begins. A :// inside a URL is part of it unless something separates it."""
+    starts: list[int] = []
+    looked_at = 0
+    separated = True
+    at = text.find("://")
+    while at >= 0:
+        separated = separated or _SPACE.search(text, looked_at, at) is not None
+        looked_at = at
+        scheme = _SCHEME_END.search(text[max(0, at - MAX_SCHEME_CHARACTERS - 1) : at])
+        if scheme and (separated or scheme[1] in SEPARATORS):
+            starts.append(at + 3)
+            separated = False
+        at = text.find("://", at + 3)
+    return starts
 
 
 def _credentials_end(rest: str) -> int:
