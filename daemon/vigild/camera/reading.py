@@ -1,0 +1,78 @@
+"""From a grab to a frame: what live and one-by-one reading have in common."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from vigild import log
+from vigild.camera.frames import BadFrame, Frame
+from vigild.camera.sources.base import Source, SourceFailed
+from vigild.ipc.progress import Stage
+
+if TYPE_CHECKING:
+    from vigild.camera.pipeline import CameraThread
+
+
+NO_FRAME = "the source holds no frame that can be read"
+
+_FILES_TOLD = 1000
+"""Bad files whose names were logged; beyond it they are only counted."""
+
+
+class Reader:
+    """Retrieves frames of one open source, numbers them, and counts the bad ones."""
+
+    def __init__(self, camera: CameraThread, source: Source) -> None:
+        self._camera = camera
+        self._source = source
+        self._bad_since_s: float | None = None
+        self._condition = log.Condition(camera.log)
+
+    def retrieve(self, captured_ns: int) -> Frame | None:
+        """The grabbed frame as `camera.number`; None if it is bad. Raises SourceFailed."""
+        camera = self._camera
+        start_ns = camera.lane.enter(Stage.RETRIEVE)
+        try:
+            picture = self._source.retrieve(camera.buffers)
+        except BadFrame as error:
+            self.bad(error)
+            return None
+        width, height = picture.orientation.then(camera.orientation).size(picture.width, picture.height)
+        now_ns = time.monotonic_ns()
+        frame = Frame(
+            number=camera.number,
+            captured_ns=captured_ns,
+            wall_ns=time.time_ns() - (now_ns - captured_ns),
+            picture=picture,
+            width=width,
+            height=height,
+            decode_ns=now_ns - start_ns,
+        )
+        # Pictures of a folder differ in size as a matter of course; each frame carries its own.
+        if camera.size == (0, 0) or (not picture.file and camera.size != (width, height)):
+            camera.announce(frame)
+        return frame
+
+    def good(self) -> None:
+        """The newest frame could be decoded."""
+        if self._bad_since_s is not None:
+            self._bad_since_s = None
+            self._condition.end("frames can be decoded again")
+
+    def bad(self, error: BadFrame) -> None:
+        """Count a frame that cannot be decoded; a live source that gives nothing else has failed."""
+        camera = self._camera
+        camera.counts["bad_frame"] += 1
+        if not self._source.live:
+            # By name: a folder that loops would repeat itself.
+            if str(error) not in camera.bad_told and len(camera.bad_told) < _FILES_TOLD:
+                camera.bad_told.add(str(error))
+                camera.log.warning("skipped a frame: %s", error)
+            return
+        self._condition.begin(f"bad frame: {error}")
+        now_s = time.monotonic()
+        if self._bad_since_s is None:
+            self._bad_since_s = now_s
+        if now_s - self._bad_since_s >= camera.config.read_timeout:
+            raise SourceFailed("shape", f"no frame could be decoded for {now_s - self._bad_since_s:.1f} s: {error}")

@@ -1,0 +1,104 @@
+"""`images:FOLDER`: the pictures of a folder, sorted by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vigild.camera import jpeg
+from vigild.camera.frames import BadFrame, Buffers, Picture
+from vigild.camera.orientation import Orientation, Pixels
+from vigild.camera.sources.base import Grab, Opened, SourceFailed
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+DEFAULT_FPS = 1.0
+"""Of `pace = "live"`: slow enough to look at."""
+
+MAX_FILE_BYTES = 256 * 2**20
+"""A picture file larger than this is no picture; reading it could take a board's memory."""
+
+
+class ImagesSource:
+    """Reads each file once, in the order of names. Files that come later are not seen before a rewind."""
+
+    live = False
+    paced = True
+
+    def __init__(self, folder: str, fps: float | None) -> None:
+        self._folder = Path(folder)
+        self._fps = fps or DEFAULT_FPS
+        self._names: list[str] = []
+        self._next = 0
+        self.skipped = 0
+
+    def open(self) -> Opened:
+        self._list()
+        return Opened(self._fps, f"{len(self._names)} pictures in {self._folder}")
+
+    def _list(self) -> None:
+        try:
+            with os.scandir(self._folder) as entries:
+                names = [e.name for e in entries if Path(e.name).suffix.lower() in SUFFIXES and e.is_file()]
+        except FileNotFoundError:
+            raise SourceFailed("open", f"the folder {self._folder} does not exist") from None
+        except NotADirectoryError:
+            raise SourceFailed("open", f"{self._folder} is not a folder; name the folder the pictures are in") from None
+        except OSError as error:
+            raise SourceFailed("open", f"the folder {self._folder} cannot be read ({error.strerror})") from None
+        if not names:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise SourceFailed("open", f"the folder {self._folder} holds no picture (looked for {kinds})")
+        self._names = sorted(names)
+        self._next = 0
+
+    def grab(self) -> Grab:
+        if self._next >= len(self._names):
+            return Grab.END
+        self._next += 1
+        return Grab.FRAME
+
+    def retrieve(self, buffers: Buffers) -> Picture:
+        name = self._names[self._next - 1]
+        path = self._folder / name
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise BadFrame(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadFrame(f"{name} cannot be read ({error.strerror})") from None
+        header = jpeg.parse_header(data)
+        if header is not None:
+            pixels = jpeg.decode(data)
+            orientation = header.orientation
+        else:
+            orientation = Orientation()
+            pixels = _decode(data)
+        if pixels is None:
+            raise BadFrame(f"{name} is not a picture that can be decoded ({len(data)} bytes)")
+        height, width = pixels.shape[:2]
+        return Picture(width, height, pixels=pixels, orientation=orientation, file=name)
+
+    def skip(self, frames: int) -> int:
+        skipped = min(frames, len(self._names) - self._next)
+        self._next += skipped
+        return skipped
+
+    def rewind(self) -> None:
+        self._list()
+
+    def missing(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._names = []
+
+
+def _decode(data: bytes) -> Pixels | None:
+    """PNG, BMP, WebP; OpenCV turns them upright itself. None when it cannot."""
+    if not data:
+        return None
+    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return pixels
