@@ -23,7 +23,7 @@ from vigild.config.load import ConfigError
 from vigild.config.schema import Config, ModelConfig
 from vigild.hub.detector import Refused
 from vigild.hub.health import Monitor
-from vigild.hub.hub import Hub
+from vigild.hub.hub import Hub, as_wire
 from vigild.hub.snapshots import SnapshotFailed
 from vigild.wire import messages as wire
 from vigild.wire.requests import RequestError, Swap
@@ -96,10 +96,7 @@ class Api:
             format="jpeg",
             data=base64.b64encode(jpeg).decode("ascii"),
             time=wire.wall_time(result.wall_ns) if result else None,
-            detections=[
-                wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box)
-                for d in (result.detections if result else [])
-            ],
+            detections=as_wire(result.detections) if result else [],
         )
 
     def _only_camera(self) -> str:
@@ -194,4 +191,3 @@ class Api:
         text = changes.describe()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
-

@@ -19,6 +19,9 @@ SENSORS_S = 1.0
 MEMORY_S = 5.0
 """Adding up Pss walks the page tables of every process: some milliseconds each."""
 
+SETTLING_S = 1.0
+"""Sooner after a process came or went: a worker that has just started is still small."""
+
 
 class Monitor:
     """Reads the sensors at their own pace and publishes health."""
@@ -29,6 +32,7 @@ class Monitor:
         self.temperatures: dict[str, float] = {}
         self.flags: list[str] = []
         self.memory = Usage({}, "pss")
+        self._measured: dict[str, int] = {}
         self._next_sensors_ns = 0
         self._next_memory_ns = 0
         self._next_health_ns = 0
@@ -43,9 +47,12 @@ class Monitor:
             self._next_sensors_ns = now_ns + int(SENSORS_S * 1e9)
             self.temperatures = self._sensors.temperatures()
             self.flags = self._sensors.flags()
-        if now_ns >= self._next_memory_ns:
-            self._next_memory_ns = now_ns + int(MEMORY_S * 1e9)
-            self.memory = memory_of(self._pids())
+        pids = self._pids()
+        if now_ns >= self._next_memory_ns or pids != self._measured:
+            settled = pids == self._measured
+            self._measured = pids
+            self._next_memory_ns = now_ns + int((MEMORY_S if settled else SETTLING_S) * 1e9)
+            self.memory = memory_of(pids)
         told = self._what_matters()
         if told != self._last_told or now_ns >= self._next_health_ns:
             self._last_told = told

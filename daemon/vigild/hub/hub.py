@@ -24,7 +24,7 @@ from vigild.hub.links import Link
 from vigild.hub.metrics import Samples
 from vigild.hub.server import Server
 from vigild.hub.snapshots import Snapshots
-from vigild.ipc.messages import ModelReady, PauseCamera, Result, Snapshot
+from vigild.ipc.messages import Detection, ModelReady, PauseCamera, Result, Snapshot
 from vigild.wire import messages as wire
 
 TICK_S = 0.1
@@ -40,6 +40,19 @@ STOP_S = 1.5
 SHARED_WORKER = "cameras"
 
 _log = log.logger("hub")
+
+
+def as_wire(detections: list[Detection]) -> list[wire.Detection]:
+    """As clients see them: a box to 1e-5 of the frame (half a pixel of an 8K one is 6e-5)."""
+    return [
+        wire.Detection(
+            label=d.label,
+            class_=d.class_,
+            score=round(d.score, 4),
+            box=(round(d.box[0], 5), round(d.box[1], 5), round(d.box[2], 5), round(d.box[3], 5)),
+        )
+        for d in detections
+    ]
 
 
 class Hub:
@@ -198,7 +211,6 @@ class Hub:
 
     def camera_opened(self, camera: Camera) -> None:
         assert camera.source is not None
-        log.logger(f"camera.{camera.name}").info("%s", camera.source.detail)
         self.publish_event("camera_back", camera=camera.name, reason=camera.source.detail)
         worker = self.worker_of(camera.name)
         if self._worker_down.pop(worker.name, None) is not None:
@@ -208,7 +220,6 @@ class Hub:
         self._tell_statuses(time.monotonic_ns())
 
     def camera_lost(self, camera: Camera, reason: str) -> None:
-        log.logger(f"camera.{camera.name}").warning("%s", reason)
         self.publish_event("camera_lost", camera=camera.name, reason=reason)
         self._tell_statuses(time.monotonic_ns())
 
@@ -220,7 +231,6 @@ class Hub:
         camera.reason = "the source has ended"
         self._disconnect(camera.name)
         reason = f"{redact(camera.config.source)} ended after {frames} frames"
-        log.logger(f"camera.{camera.name}").info("%s", reason)
         self.publish_event("ended", camera=camera.name, reason=reason)
         self._tell_statuses(time.monotonic_ns())
         if self.exit_at_end and all(other.ended for other in self.cameras.values()):
@@ -282,10 +292,7 @@ class Hub:
                     model=detector.ready.name,
                     variant=detector.ready.variant,
                     status=status,
-                    detections=[
-                        wire.Detection(label=d.label, class_=d.class_, score=d.score, box=d.box)
-                        for d in result.detections
-                    ],
+                    detections=as_wire(result.detections),
                     truncated=result.truncated,
                     file=result.file or None,
                 )
