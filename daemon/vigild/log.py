@@ -3,8 +3,8 @@
     log = logger("camera.front")
     log.warning("lost: %s", reason)
 
-A terminal gets a time, a level and colours; anything else (journald, a pipe, the hub reading a
-worker) gets one line a message with systemd's priority in front: "<4>camera.front: lost: ...".
+People get a time and a level, in colours on a terminal; journald, and the hub reading a worker, get
+one line a message with systemd's priority in front: "<4>camera.front: lost: ...".
 `Condition` keeps a repeating fault to one line when it begins, changes or ends.
 """
 
@@ -38,14 +38,18 @@ class _Prefixed(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
-class _Terminal(logging.Formatter):
+class _Readable(logging.Formatter):
+    def __init__(self, colored: bool) -> None:
+        super().__init__()
+        self._colored = colored
+
     def format(self, record: logging.LogRecord) -> str:
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        color = _COLORS.get(record.levelno, "0")
-        part = record.name.removeprefix(_ROOT + ".")
-        return (
-            f"\033[2m{clock}\033[0m \033[{color}m{record.levelname.lower():7}\033[0m {part}: {super().format(record)}"
-        )
+        clock = self._paint(time.strftime("%H:%M:%S", time.localtime(record.created)), "2")
+        level = self._paint(f"{record.levelname.lower():7}", _COLORS.get(record.levelno, "0"))
+        return f"{clock} {level} {record.name.removeprefix(_ROOT + '.')}: {super().format(record)}"
+
+    def _paint(self, text: str, color: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if self._colored else text
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -58,12 +62,21 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
 def setup(level: str = "info", worker: bool = False) -> None:
     """Send this process's log to stderr. Call once, early; `set_level` changes the level later."""
     handler = _Handler(sys.stderr)
-    terminal = not worker and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    handler.setFormatter(_Terminal() if terminal else _Prefixed())
+    colored = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and "NO_COLOR" not in os.environ
+    handler.setFormatter(_Prefixed() if worker or to_journal() else _Readable(colored))
     root = logging.getLogger(_ROOT)
     root.handlers[:] = [handler]
     root.propagate = False
     set_level("debug" if worker else level)
+
+
+def to_journal() -> bool:
+    """Whether stderr is journald's: it says so by device and inode in $JOURNAL_STREAM (systemd.exec(5))."""
+    try:
+        stderr = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
 
 
 def set_level(level: str) -> None:

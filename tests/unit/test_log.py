@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vigild import log
+
+SAY = """
+import os, sys
+if sys.argv[1] == "journal":
+    s = os.fstat(2)
+    os.environ["JOURNAL_STREAM"] = f"{s.st_dev}:{s.st_ino}"
+from vigild import log
+log.setup("info", worker=sys.argv[1] == "worker")
+log.logger("camera.front").warning("lost: %s\\nand more", "unplugged")
+log.logger("hub").debug("small talk")
+"""
+
+
+def said(kind: str) -> str:
+    env = {**os.environ, "JOURNAL_STREAM": "1:2"}
+    out = subprocess.run([sys.executable, "-c", SAY, kind], capture_output=True, text=True, check=True, env=env)
+    return out.stderr
+
+
+def test_people_get_time_and_level() -> None:
+    clock, level, *rest = said("pipe").splitlines()[0].split()
+    assert clock.count(":") == 2
+    assert (level, " ".join(rest)) == ("warning", "camera.front: lost: unplugged")
+
+
+def test_the_journal_gets_priorities_on_every_line() -> None:
+    assert said("journal") == "<4>camera.front: lost: unplugged\n<4>and more\n"
+
+
+def test_the_hub_gets_everything_of_a_worker() -> None:
+    assert said("worker").endswith("<7>hub: small talk\n")
+
+
+def test_a_workers_line_is_logged_as_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("vigild").propagate = True
+    caplog.set_level(logging.DEBUG, "vigild")
+    assert log.relay("<4>camera.front: lost", "camera.front")
+    assert not log.relay("[mjpeg @ 0x1] overread 8", "camera.front")
+    assert [(r.name, r.levelname, r.message) for r in caplog.records] == [
+        ("vigild.camera.front", "WARNING", "lost"),
+        ("vigild.camera.front", "DEBUG", "[mjpeg @ 0x1] overread 8"),
+    ]
+
+
+def test_a_condition_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("vigild").propagate = True
+    caplog.set_level(logging.INFO, "vigild")
+    condition = log.Condition(log.logger("disk"))
+    for text in ("full", "full", "full", "read-only"):
+        condition.begin(text)
+    condition.end("fine again")
+    condition.end("fine again")
+    assert [r.message for r in caplog.records] == ["full", "read-only", "fine again"]
