@@ -79,6 +79,7 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
         ("lost:rtsp://user:secret@10.0.0.7/stream", "lost:rtsp://***@10.0.0.7/stream"),
         ("rtsp://user:sec#ret@10.0.0.7/stream", "rtsp://***@10.0.0.7/stream"),
         ("cannot open rtsp://u:secret@cam/x, retry", "cannot open rtsp://***@cam/x, retry"),
+        ("http://u:secret@cam/x?to=a@b", "http://***@b"),
         ("rtsp://a/x then http://u:secret@b/y", "rtsp://a/x then http://***@b/y"),
         ("rtsp://a/x,rtsp://u:secret@b/y", "rtsp://a/x,rtsp://***@b/y"),
         ("http://cam/snap?user=admin&password=secret&ch=1", "http://cam/snap?user=***&password=***&ch=1"),

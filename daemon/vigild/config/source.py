@@ -171,15 +171,10 @@ def _credentials_end(rest: str) -> int:
     """Where in `rest` (a URL behind its ://) the @ stands that ends the credentials; -1 for none.
 
     People write passwords with unescaped / ? # and @. So with credentials present everything up to
-    the last @ before a query is hidden, and "user:word/..." counts as credentials when "word" is no port.
+    the last @ is hidden, and "user:word/..." counts as credentials when "word" is no port.
     """
     end = _AUTHORITY_END.search(rest)
     authority = rest[: end.start()] if end else rest
-    at = authority.rfind("@")
-    if at >= 0:
-        query = re.compile(r"[?#]").search(rest, at)
-        return rest.rfind("@", 0, query.start() if query else len(rest))
     _, colon, port = authority.rpartition(":")
-    if colon and not port.isdigit() and not authority.endswith("]"):
-        return rest.rfind("@")
-    return -1
+    no_port = bool(colon) and not port.isdigit() and not authority.endswith("]")
+    return rest.rfind("@") if "@" in authority or no_port else -1
