@@ -108,7 +108,7 @@ def _load(text: str, overrides: Sequence[str], where: str, folder: Path | None, 
             document.override(override)
         except DocumentError as error:
             problems.append(str(error))
-    builder = _Builder(document)
+    builder = Builder(document)
     config = builder.config()
     problems += builder.problems
     if problems:
@@ -129,7 +129,7 @@ def _apply_arguments(document: Document, arguments: Mapping[str, str]) -> None:
         document.set(("model", "labels"), arguments["--labels"], "--labels")
 
 
-class _Builder:
+class Builder:
     """Turns a document into a Config, collecting problems on the way."""
 
     def __init__(self, document: Document) -> None:
