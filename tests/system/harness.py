@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 REPO = Path(__file__).resolve().parents[2]
 ASSETS = REPO.parent / "shared" / "assets"
@@ -141,8 +141,17 @@ class Daemon:
                 start_new_session=True,
             )  # fmt: skip
         if wait:
-            self.wait_for(self.socket.exists)
+            self.wait_for(self._answers)
         return self
+
+    def _answers(self) -> bool:
+        """A socket file alone says little: it may be stale, or not listened at yet."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket))
+            except OSError:
+                return False
+        return True
 
     def wait_for(self, true: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
         assert self.process is not None
@@ -223,17 +232,51 @@ class Daemon:
         """Everything that was started by this daemon and still runs, grandchildren included."""
         return [pid for pid in _pids() if self.mark.encode() in _environment(pid)]
 
+    def running(self, module: str) -> list[int]:
+        """The pids of this daemon's processes that run a module ("vigild.detector"), newest last."""
+        return [pid for pid in sorted(self.processes()) if f"\0-m\0{module}\0".encode() in _command_line(pid)]
+
     def gone(self, timeout_s: float = TIMEOUT_S) -> None:
         """Fails if anything of the daemon is still there after a while."""
         deadline = time.monotonic() + timeout_s
         while left := self.processes():
-            names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
+            names = [_command_line(pid) for pid in left]
             assert time.monotonic() < deadline, f"left behind: {names}"
             time.sleep(0.05)
 
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+class Holdings(NamedTuple):
+    """What a process holds, as counts: what must not grow."""
+
+    descriptors: int
+    memfds: int
+    """Mappings of memfds."""
+    threads: int
+    children: int
+    """Zombies among them."""
+
+
+def holdings(pid: int) -> Holdings:
+    proc = Path(f"/proc/{pid}")
+    maps = (proc / "maps").read_text()
+    children = sum(len((task / "children").read_text().split()) for task in (proc / "task").iterdir())
+    return Holdings(
+        descriptors=len(list((proc / "fd").iterdir())),
+        memfds=maps.count("/memfd:"),
+        threads=len(list((proc / "task").iterdir())),
+        children=children,
+    )
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _environment(pid: int) -> bytes:

@@ -63,6 +63,15 @@ def test_below_the_rate_that_was_asked_for_is_degraded() -> None:
     assert status(looking(fps=60), 100) == "degraded"
 
 
+def test_a_rate_is_judged_only_once_there_is_one() -> None:
+    camera = Camera("front", CameraConfig(source="/dev/video0", fps=0.5))
+    camera.opened(opened(fps=0.5))
+    for second in (100, 102, 104):
+        camera.result(result(second), second * SECOND_NS)
+        assert status(camera, second) == "ok"
+        assert status(camera, second + 1.9) == "ok", "the next frame is not due yet"
+
+
 def test_a_frame_that_was_sent_again_counts_once() -> None:
     camera = looking()
     assert not camera.result(result(10), 101 * SECOND_NS)

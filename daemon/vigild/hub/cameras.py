@@ -126,7 +126,7 @@ class Camera:
             return "stale"
         if not detector_ok:
             return "degraded"
-        wanted = self.config.fps
-        if wanted and self.source.live and self.inferred_rate.per_second(now_ns / 1e9) < WANTED_RATE_FRACTION * wanted:
+        wanted, rate = self.config.fps, self.inferred_rate.between()
+        if wanted and self.source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
             return "degraded"
         return "ok"

@@ -52,6 +52,15 @@ class Rate:
         span_s = now_s - self._times[0]
         return (len(self._times) - 1) / span_s if span_s > 0 else 0.0
 
+    def between(self) -> float | None:
+        """Events per second from the first to the last in the window; None if there are not two.
+
+        Unlike `per_second` it does not sink between two events of a slow source.
+        """
+        if len(self._times) < 2 or self._times[-1] <= self._times[0]:
+            return None
+        return (len(self._times) - 1) / (self._times[-1] - self._times[0])
+
     def _trim(self, now_s: float) -> None:
         while self._times and now_s - self._times[0] > self._window_s:
             self._times.popleft()

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +31,12 @@ STDERR_LINES = 20
 MAX_STDERR_LINE_BYTES = 4096
 LANES_READ = 32
 """Threads looked at for the reason of a death: one per camera of a shared worker."""
+
+LAST_WORDS_S = 2.0
+"""A line older than this at the death was about something else."""
+
+# What libraries say when all is well: TensorFlow Lite's "INFO: ...", absl's "I0000 00:00:...".
+_CHATTER = re.compile(r"(INFO|VERBOSE|DEBUG)\b|[IV]\d{4} ")
 
 # What systemd means for the hub alone, and what would let a library take the interpreter's cores.
 _NOT_INHERITED = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -72,7 +80,8 @@ class WorkerProcess:
         self._on_exit = on_exit
         self._killed_because: str | None = None
         self.exit_status: int | None = None
-        self.stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self.stderr_tail: deque[tuple[float, str]] = deque(maxlen=STDERR_LINES)
+        """What native libraries wrote: (monotonic seconds, line)."""
         self._stderr_rest = b""
         self.progress = Progress.create(name)
         self._loop = asyncio.get_running_loop()
@@ -158,7 +167,7 @@ class WorkerProcess:
         for raw in lines:
             line = raw.decode(errors="replace").rstrip()
             if line and not log.relay(line, self.name):
-                self.stderr_tail.append(line)
+                self.stderr_tail.append((time.monotonic(), line))
 
     # ---- watching
 
@@ -206,7 +215,9 @@ class WorkerProcess:
 
     def _last_words(self) -> str:
         """The line of native stderr that says most: of a Python traceback the last one."""
-        return f" ({self.stderr_tail[-1][:300]})" if self.stderr_tail else ""
+        recent_s = time.monotonic() - LAST_WORDS_S
+        words = [line for at_s, line in self.stderr_tail if at_s >= recent_s and not _CHATTER.match(line)]
+        return f" ({words[-1][:300]})" if words else ""
 
     def _close(self) -> None:
         for fd in (self.channel.fileno(), self._stderr, self._pidfd):
