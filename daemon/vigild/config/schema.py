@@ -134,6 +134,23 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     ] = {}
     threads: Annotated[int, key("detector", "Threads of the interpreter.", ge=1, le=64)] = 1
     color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
+    mean: Annotated[
+        tuple[float, float, float] | None,
+        key(
+            "detector",
+            "Pixel values (0 to 255, in the order of color) that the model takes as 0: the input is (p - mean) / std. "
+            "Default: what the model's file says, else 127.5.",
+            example="[127.5, 127.5, 127.5]",
+        ),
+    ] = None
+    std: Annotated[
+        tuple[Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)]] | None,
+        key(
+            "detector",
+            "What pixel values minus mean are divided by. Default: what the model's file says, else 127.5.",
+            example="[127.5, 127.5, 127.5]",
+        ),
+    ] = None
     resize: Annotated[
         Resize,
         key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it."),

@@ -171,7 +171,7 @@ def _normalization(
 ) -> Normalization | None:
     """What is said about the normalisation, by the first source that says it; None when none does."""
     if mean is not None or std is not None:
-        return _given(mean or (), std or (), "model.mean and model.std of the configuration")
+        return _given(mean or DEFAULT_MEAN, std or DEFAULT_STD, "model.mean and model.std of the configuration")
     described = facts.metadata.inputs[0] if facts.metadata and facts.metadata.inputs else None
     if described is not None and described.mean and described.std and all(described.std):
         return _given(described.mean, described.std, "the model's metadata")

@@ -13,30 +13,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from vigild.config.schema import ModelConfig
+from vigild.detector import decoders, input_spec, outputs, runtime
 from vigild.detector import facts as model_facts
-from vigild.detector import input_spec, labels, outputs, runtime
-from vigild.detector.decode_postprocess import PostProcessDecoder, Read
+from vigild.detector.decoders import Decode
 from vigild.detector.embedded import DEFAULT_NAME, default_model
 from vigild.detector.errors import ModelError
-from vigild.detector.facts import ModelFacts, TensorFacts
+from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
 from vigild.detector.model_file import ModelFile
-from vigild.detector.outputs import PostProcessLayout, RawLayout
+from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
-from vigild.ipc.messages import Detection, ModelReady
+from vigild.ipc.messages import ModelReady
 from vigild.ipc.progress import Stage
 from vigild.tensor import TensorSpec
-
-
-class Decode(Protocol):
-    """Output tensors to detections: (best first, whether max_results cut some off)."""
-
-    def __call__(self, view: View, filter_: Filter, /) -> tuple[list[Detection], bool]: ...
 
 
 class Model(NamedTuple):
@@ -60,7 +52,7 @@ def load(
     file = ModelFile.open(path, config.sha256)
     facts = model_facts.read(file.data)
     _check_before_loading(facts, delegate)
-    spec, spec_note = input_spec.decide(facts, config.color, config.resize)
+    spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     interpreter, passed_over = runtime.open_interpreter(
         runtime_name, file.proc_path, delegate, config.threads, config.delegate_options
     )
@@ -77,11 +69,11 @@ def load(
 
     shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
     layout = outputs.decide(facts, shapes)
-    names, labels_note = _labels(config, path, facts, layout, shapes)
-    notes = [spec_note, layout.why, labels_note]
-    warnings = [*facts.warnings, *passed_over]
-    decode = _decoder(layout, facts, interpreter)
-    _check_first_outputs(decode)
+    names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter)
+    notes = [*passed_over.notes, spec_note, layout.why, *decided]
+    warnings = [*facts.warnings, *passed_over.warnings]
+    # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
+    decode(View(), Filter([], 0.0, 1000))
     if isinstance(layout, PostProcessLayout):
         warnings += [layout.warning] if layout.warning else []
         warnings += _threshold_warning(config, facts)
@@ -151,49 +143,6 @@ def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], sp
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
         raise runtime.refusal(error, delegate, "invoke") from None
-
-
-def _reader(interpreter: runtime.Interpreter, tensor: TensorFacts) -> Read:
-    """Reads an output as real values: floats as they are, integers by their scale and zero point."""
-    view = interpreter.view(tensor.index)
-    if tensor.dtype == "float32":
-        return lambda: view().ravel().tolist()
-    scale = np.float32(tensor.scale[0] if tensor.scale else 1.0)
-    zero_point = np.float32(tensor.zero_point[0] if tensor.zero_point else 0)
-    return lambda: ((view().ravel() - zero_point) * scale).tolist()
-
-
-def _decoder(layout: PostProcessLayout | RawLayout, facts: ModelFacts, interpreter: runtime.Interpreter) -> Decode:
-    if isinstance(layout, PostProcessLayout):
-        return PostProcessDecoder(layout, lambda index: _reader(interpreter, facts.tensors[index]))
-    raise ModelError("anchors", f"The model has no detection op ({layout.why}); decoding it needs its anchors.")
-
-
-def _check_first_outputs(decode: Decode) -> None:
-    """The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later."""
-    decode(View(), Filter([], 0.0, 1000))
-
-
-def _labels(
-    config: ModelConfig,
-    path: str,
-    facts: ModelFacts,
-    layout: PostProcessLayout | RawLayout,
-    shapes: dict[int, tuple[int, ...]],
-) -> tuple[list[str], str]:
-    classes = facts.postprocess.num_classes if facts.postprocess is not None else 0
-    if config.labels is not None:
-        names, how = labels.read_file(config.labels, classes)
-        return names, f"labels: {len(names)} from {config.labels} ({how})"
-    wanted = [name for tensor in (facts.metadata.outputs if facts.metadata else ()) for name in tensor.label_files]
-    try:
-        found = labels.from_archive(path, wanted, classes)
-    except ModelError as error:
-        facts.warnings.append(f"labels inside the model are not used: {error.message}")
-        found = None
-    if found is not None:
-        return found[0], f"labels: {len(found[0])} from {found[1]}"
-    return [f"class_{i}" for i in range(classes)], "labels: none given, so class_0, class_1, ..."
 
 
 def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:

@@ -40,6 +40,9 @@ class RawLayout(msgspec.Struct, frozen=True):
 
     boxes: int
     scores: int
+    anchors: int
+    classes: int
+    """Columns of the scores, the background's (if any) included."""
     why: str
 
 
@@ -166,7 +169,9 @@ def _two(facts: ModelFacts, shapes: Mapping[int, Shape]) -> RawLayout:
         raise _refusal(facts, shapes)
     boxes, scores = options[0]
     anchors, classes = shapes[boxes][-2], shapes[scores][-1]
-    return RawLayout(boxes, scores, f"outputs: {anchors} encoded boxes and {classes} scores each, no detection op")
+    return RawLayout(
+        boxes, scores, anchors, classes, f"outputs: {anchors} encoded boxes and {classes} scores each, no detection op"
+    )
 
 
 def _refusal(facts: ModelFacts, shapes: Mapping[int, Shape]) -> ModelError:

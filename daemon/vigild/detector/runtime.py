@@ -90,35 +90,39 @@ def _version(package: _Package) -> str:
     return str(version) or "unknown"
 
 
+class PassedOver(NamedTuple):
+    """Why a runtime that was to be preferred is not used: absent (usual), or there and broken."""
+
+    notes: list[str]
+    warnings: list[str]
+
+
 def open_interpreter(
     runtime: str, path: str, delegate: str, threads: int, options: Mapping[str, str]
-) -> tuple[Interpreter, list[str]]:
+) -> tuple[Interpreter, PassedOver]:
     """An interpreter for the model at `path`, and why a preferred runtime was passed over.
 
     `runtime`: "litert", "tflite-runtime" or "auto". Raises ModelError ("runtime", "delegate",
     "unsupported_op", "corrupt").
     """
-    passed_over: list[str] = []
+    passed_over = PassedOver([], [])
     for package in PACKAGES:
         if runtime not in ("auto", package.name):
             continue
         try:
             module = importlib.import_module(package.module)
             native = _construct(module, path, delegate, threads, options)
-        except _Unusable as error:
-            passed_over.append(f"{package.name} cannot be used: {error}")
         except Exception as error:
             reason = _runtime_fault(package, error)
             if reason is None:
                 raise
-            passed_over.append(f"{package.name} cannot be used: {reason}")
+            absent = isinstance(error, ModuleNotFoundError)
+            (passed_over.notes if absent else passed_over.warnings).append(f"{package.name} cannot be used: {reason}")
         else:
             return Interpreter(native, package, delegate), passed_over
-    raise ModelError("runtime", "No TFLite runtime works here: " + "; ".join(passed_over) + ".")
-
-
-class _Unusable(Exception):
-    """A runtime fails for a reason of its own, not the model's."""
+    raise ModelError(
+        "runtime", "No TFLite runtime works here: " + "; ".join(passed_over.notes + passed_over.warnings) + "."
+    )
 
 
 def _runtime_fault(package: _Package, error: BaseException) -> str | None:
