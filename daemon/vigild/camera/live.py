@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.1
 """How often a picture that is decoded anyway is checked."""
 
-LOOK_AT_LEAST_EVERY_S = 0.4
+LOOK_AT_LEAST_EVERY_S = 0.25
 """How often one is decoded for the check alone."""
 
 MAX_LAG_S = 0.5
@@ -76,8 +76,11 @@ class Live:
                 continue
             now_ns = time.monotonic_ns()
             if got is Grab.NOTHING:
-                if (now_ns - since_ns) / 1e9 > timeout_s:
-                    raise SourceFailed("read", f"no frame for {(now_ns - since_ns) / 1e9:.1f} s")
+                silent_s = (now_ns - since_ns) / 1e9
+                if silent_s > timeout_s:
+                    if not self._grabbed_ns:
+                        raise SourceFailed("open", f"it opened, but gave no frame for {silent_s:.1f} s")
+                    raise SourceFailed("read", f"no frame for {silent_s:.1f} s")
                 continue
             self._frame(now_ns)
             since_ns = now_ns

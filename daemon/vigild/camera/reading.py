@@ -35,6 +35,9 @@ class Reader:
         start_ns = camera.lane.enter(Stage.RETRIEVE)
         try:
             picture = self._source.retrieve(camera.buffers)
+            if camera.size == (0, 0):
+                # A valid header alone does not make a working camera.
+                picture.decode(reduce=8)
         except BadFrame as error:
             self.bad(error)
             return None

@@ -1,0 +1,156 @@
+"""`exec:COMMAND`: MJPEG on a command's standard output, such as rpicam-vid's or ffmpeg's."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+from vigild.camera import warden
+from vigild.camera.frames import Buffers, Picture
+from vigild.camera.sources.base import POLL_S, Grab, Opened, SourceFailed
+from vigild.camera.sources.mjpeg import Splitter, picture
+from vigild.config.source import redact
+
+PIPE_BYTES = 2**20
+"""The most an unprivileged process may ask for (fs.pipe-max-size): some frames of headroom."""
+
+READ_BYTES = 2**18
+STDERR_BYTES = 4096
+"""The end of what the command said, kept for the reason."""
+
+CLOSE_WITHIN_S = 1.0
+_SHOWN_COMMAND = 60
+
+
+class CommandSource:
+    """The command runs under a warden from open to close."""
+
+    live = True
+    paced = False
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._warden: subprocess.Popen[bytes] | None = None
+        self._splitter = Splitter()
+        self._frame: bytes | None = None
+        self._said = b""
+        self._poll = select.poll()
+        self._out = self._err = -1
+        self.skipped = 0
+
+    def open(self) -> Opened:
+        arguments = [sys.executable, "-I", "-S", warden.__file__, "--parent", str(os.getpid()), "--", self._command]
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/" if not Path.cwd().exists() else None,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SourceFailed("open", f"the command could not be started ({error.strerror})") from None
+        self._warden = process
+        assert process.stdout is not None and process.stderr is not None
+        self._out, self._err = process.stdout.fileno(), process.stderr.fileno()
+        with contextlib.suppress(OSError):  # beyond the user's share of pipe memory: the default must do
+            fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._splitter = Splitter()
+        self._said = b""
+        self._poll = select.poll()
+        for fd in (self._out, self._err):
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
+        shown = redact(self._command)
+        shown = shown if len(shown) <= _SHOWN_COMMAND else shown[:_SHOWN_COMMAND] + "..."
+        return Opened(0.0, f"MJPEG from the command {shown}")
+
+    def grab(self) -> Grab:
+        """The newest frame that is there; waits for one, but not long. Raises SourceFailed."""
+        complete = self._splitter.complete
+        timeout_ms: float = POLL_S * 1000
+        while ready := self._poll.poll(timeout_ms):
+            for fd, _ in ready:
+                if fd == self._err:
+                    self._listen()
+                elif not self._read():
+                    raise self._ended()
+            if self._splitter.complete > complete:
+                # There is one; but if a newer one waits already, that one is better.
+                timeout_ms = 0.0
+            if self._splitter.complete - complete > 64:
+                # A command that writes without pause must not keep this loop for ever.
+                break
+        if self._splitter.complete == complete:
+            return Grab.NOTHING
+        self.skipped += self._splitter.complete - complete - 1
+        self._frame = self._splitter.newest()
+        return Grab.FRAME
+
+    def _read(self) -> bool:
+        """False at the end of the command's output."""
+        try:
+            data = os.read(self._out, READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._splitter.feed(data)
+        return bool(data)
+
+    def _listen(self) -> None:
+        try:
+            data = os.read(self._err, STDERR_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._poll.unregister(self._err)
+        self._said = (self._said + data)[-STDERR_BYTES:]
+
+    def _ended(self) -> SourceFailed:
+        assert self._warden is not None
+        try:
+            status = self._warden.wait(CLOSE_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return SourceFailed("exit", f"exec source closed its output but still runs{self._last_words()}")
+        with contextlib.suppress(ValueError, OSError, KeyError):
+            self._listen()
+        frames = self._splitter.complete
+        pictures = "" if frames else " without giving a JPEG"
+        return SourceFailed("exit", f"exec source exited with status {status}{pictures}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self._said.decode(errors="replace").splitlines() if line.strip()]
+        return f": {redact(lines[-1])[:300]}" if lines else ""
+
+    def retrieve(self, buffers: Buffers) -> Picture:
+        assert self._frame is not None
+        return picture(self._frame)
+
+    def skip(self, frames: int) -> int:
+        return 0
+
+    def rewind(self) -> None:
+        raise SourceFailed("read", "a command's output has no beginning to go back to")
+
+    def missing(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        process, self._warden = self._warden, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            process.wait(CLOSE_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            # It waits for a process that the kernel cannot end. SIGKILL would leave that one unwatched.
+            return
