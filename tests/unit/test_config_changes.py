@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from vigild.config.changes import diff, reopens, taken_up
-from vigild.config.fields import FIELDS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
+from vigild.config.fields import FIELDS, STRUCTS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.keys import flatten, set_key, set_keys
 from vigild.config.load import ConfigError, load
-from vigild.config.schema import Config
+from vigild.config.schema import CameraConfig, Config
 
 BASE = load("[camera.front]\nsource = 'testcard'\n[camera.back]\nsource = 'testcard'\n")
 
@@ -84,11 +85,26 @@ def test_cameras_come_and_go() -> None:
 
 
 def test_settings_that_need_no_reopening_do_not_reopen() -> None:
-    new = set_keys(BASE, {"camera.front.crop": [0, 0, 0.5, 1], "camera.front.priority": 2})
+    new = set_keys(BASE, {"camera.front.priority": 2})
     changes = diff(BASE, new)
     assert changes.cameras_changed == ["front"]
     assert changes.cameras_reopened == []
-    assert changes.live == ["camera.front.crop", "camera.front.priority"]
+    assert changes.live == ["camera.front.priority"]
+
+
+def test_the_camera_worker_reopens_for_just_the_keys_that_say_so() -> None:
+    pipeline = pytest.importorskip("vigild.camera.pipeline", reason="needs NumPy and OpenCV")
+    old = BASE.camera["front"]
+    for name, field in FIELDS["camera"].items():
+        new = set_key(BASE, f"camera.front.{name}", another("camera", field)).camera["front"]
+        assert pipeline.needs_reopen(old, new) == reopens(old, new), name
+
+
+@pytest.mark.parametrize("struct", STRUCTS.values(), ids=STRUCTS)
+def test_each_table_can_be_sent_to_a_worker(struct: type[msgspec.Struct]) -> None:
+    # msgspec refuses some annotations only when a decoder is made for them.
+    sent = struct(source="testcard") if struct is CameraConfig else struct()
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=struct) == sent
 
 
 # ---- set

@@ -24,7 +24,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Dotted keys (camera.front.fps) by what a reload does with them, and cameras by what happens to them."""
 
     live: list[str] = []
-    """Taken up at once: keys of daemon, model and budget, and of cameras that stay open."""
+    """Taken up at once, without interrupting anything."""
     detector: list[str] = []
     """A new detector is started with them and takes over."""
     restart: list[str] = []

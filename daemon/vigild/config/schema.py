@@ -206,9 +206,9 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = "live"
     loop: Annotated[bool, key("camera", "Start a file or folder again at its end.")] = False
-    rotate: Annotated[Literal[0, 90, 180, 270], key("live", "Degrees clockwise that make the picture upright.")] = 0
+    rotate: Annotated[Literal[0, 90, 180, 270], key("camera", "Degrees clockwise that make the picture upright.")] = 0
     flip: Annotated[
-        Literal["none", "horizontal", "vertical", "both"], key("live", "Mirror the picture, after rotating.")
+        Literal["none", "horizontal", "vertical", "both"], key("camera", "Mirror the picture, after rotating.")
     ] = "none"
     crop: Annotated[
         tuple[
@@ -217,7 +217,7 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
             Annotated[float, Meta(ge=0, le=1)],
             Annotated[float, Meta(ge=0, le=1)],
         ],
-        key("live", "The part of the upright frame the model sees: xmin, ymin, xmax, ymax, relative to the frame."),
+        key("camera", "The part of the upright frame the model sees: xmin, ymin, xmax, ymax, relative to the frame."),
     ] = (0.0, 0.0, 1.0, 1.0)
     priority: Annotated[
         float,
@@ -235,15 +235,15 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = "process"
     open_timeout: Annotated[
-        Seconds, key("live", "A source that takes longer to open is given up and tried again.", ge=0.5, le=120)
+        Seconds, key("camera", "A source that takes longer to open is given up and tried again.", ge=0.5, le=120)
     ] = 10.0
     read_timeout: Annotated[
-        Seconds, key("live", "A live source that gives no frame for this long is lost.", ge=0.5, le=120)
+        Seconds, key("camera", "A live source that gives no frame for this long is lost.", ge=0.5, le=120)
     ] = 1.5
     frozen_after: Annotated[
         Seconds,
         key(
-            "live",
+            "camera",
             'A live source that repeats one picture to the last bit for this long is lost; "0 s" turns the check off.',
             ge=0,
             le=3600,
@@ -252,14 +252,14 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     blank_after: Annotated[
         Seconds,
         key(
-            "live",
+            "camera",
             'A live source whose picture is one single colour for this long is lost; "0 s" turns the check off.',
             ge=0,
             le=3600,
         ),
     ] = 1.5
     max_backoff: Annotated[
-        Seconds, key("live", "Longest wait between two attempts to open a lost source.", ge=0.5, le=3600)
+        Seconds, key("camera", "Longest wait between two attempts to open a lost source.", ge=0.5, le=3600)
     ] = 30.0
 
 
