@@ -2,7 +2,7 @@
 #
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
-#   make bench       speed, as ratios to the raw interpreter
+#   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make help        this text
 
 PYTHON ?= python3
@@ -50,7 +50,7 @@ test: lint
 	$(BIN)/python -m pytest tests/unit tests/system
 
 bench: setup
-	$(BIN)/python -m bench
+	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

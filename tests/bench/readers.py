@@ -1,0 +1,78 @@
+"""Many clients in one process: `python -m bench.readers SOCKET READING SILENT SECONDS`.
+
+Says "ready" when all are connected and watching; reads for SECONDS when a line comes in, says "done", then prints
+what arrived as one JSON object. While it measures it only receives and stamps.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import sys
+import time
+
+SETTLE_S = 1.0
+
+
+def connect(path: str) -> socket.socket:
+    """A connection that watches."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    sock.sendall(b'{"type":"watch","events":["detections"],"empty":true}\n')
+    return sock
+
+
+def read(poll: select.epoll, socks: dict[int, socket.socket], seconds: float) -> list[tuple[int, int, bytes]]:
+    """(received_ns, fd, bytes) of everything that comes in."""
+    pieces: list[tuple[int, int, bytes]] = []
+    clock, deadline = time.monotonic_ns, time.monotonic_ns() + int(seconds * 1e9)
+    while (left := deadline - clock()) > 0:
+        for fd, _ in poll.poll(left / 1e9):
+            data = socks[fd].recv(1 << 20)
+            if not data:
+                raise RuntimeError("the daemon closed a connection")
+            pieces.append((clock(), fd, data))
+    return pieces
+
+
+def main(path: str, reading: str, silent: str, seconds: str) -> None:
+    """See above."""
+    quiet = [connect(path) for _ in range(int(silent))]
+    socks: dict[int, socket.socket] = {}
+    poll = select.epoll()
+    for _ in range(int(reading)):
+        sock = connect(path)
+        sock.setblocking(False)
+        socks[sock.fileno()] = sock
+        poll.register(sock.fileno(), select.EPOLLIN)
+    rest = dict.fromkeys(socks, b"")
+    for _, fd, data in read(poll, socks, SETTLE_S):
+        rest[fd] = (rest[fd] + data).rpartition(b"\n")[2]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    cpu = time.process_time()
+    pieces = read(poll, socks, float(seconds))
+    cpu = time.process_time() - cpu
+    print("done", flush=True)
+    numbers: dict[int, list[int]] = {fd: [] for fd in socks}
+    beyond_ms = []
+    for received_ns, fd, data in pieces:
+        *lines, rest[fd] = (rest[fd] + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["type"] == "detections":
+                numbers[fd].append(message["seq"])
+                beyond_ms.append(round((received_ns - message["captured_ns"]) / 1e6 - message["infer_ms"], 4))
+    # Meant for a client: every number from its first to its last; what is missing in between was lost.
+    meant = sum(seen[-1] - seen[0] + 1 for seen in numbers.values() if seen)
+    received = sum(map(len, numbers.values()))
+    deaf = sum(not seen for seen in numbers.values())
+    if deaf:
+        raise RuntimeError(f"{deaf} of {len(numbers)} clients got nothing")
+    print(json.dumps({"meant": meant, "received": received, "beyond_ms": beyond_ms, "cpu_s": cpu}), flush=True)
+    del quiet
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
