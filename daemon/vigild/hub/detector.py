@@ -145,6 +145,7 @@ class DetectorService:
         self._rung = 0
         self._climb_s = CLIMB_FIRST_S
         self._next_climb_s = 0.0
+        self._served = False
         self.stopping = False
         self.last_reason = ""
 
@@ -192,8 +193,11 @@ class DetectorService:
 
     async def replace(self, config: ModelConfig) -> ModelReady:
         """Run `config` instead. Raises Refused, and leaves the running detector as it is, if that fails."""
-        if self.candidate is not None:
+        if self._replaced is not None and not self._replaced.done():
             raise Refused("busy", "another model is being loaded; wait until it has taken over or was refused")
+        if self.candidate is not None:
+            # An attempt to get back up the ladder: what was asked for comes first.
+            self.candidate.stop()
         self._replaced = asyncio.get_running_loop().create_future()
         self.candidate = Detector(self, config, rungs(config.delegate)[0])
         return await self._replaced
@@ -217,6 +221,7 @@ class DetectorService:
     def _ready(self, detector: Detector) -> None:
         ready = detector.ready
         assert ready is not None
+        self._served = True
         _log.info(
             "model %s (%s, %s %s) on %s %s, delegate %s (%d of %d nodes), %d thread%s; loaded in %.0f ms",
             *(ready.name, ready.variant, ready.spec.dtype, f"{ready.spec.width}x{ready.spec.height}"),
@@ -270,16 +275,18 @@ class DetectorService:
         delay_s = self.restarts.died(now_s)
         if detector.refused is not None:
             reason = detector.refused.message
+        # A model that was fine once may be again (a file being replaced, a disk coming back).
+        hopeless = detector.refused is not None and not self._served
         if _rung_failed(detector) or self.restarts.in_a_row >= DEATHS_PER_RUNG:
             if self._rung + 1 < len(self._rungs):
                 self._rung += 1
                 delay_s = 0.0
                 self._next_climb_s = now_s + self._climb_s
                 reason = f"{reason}; delegate {self.rung} from now on"
-            elif detector.refused is not None:
+            elif hopeless:
                 self._listener.model_unusable(reason)
                 return
-        elif detector.refused is not None:
+        elif hopeless:
             self._listener.model_unusable(reason)
             return
         self.last_reason = f"detector {reason}; {self.restarts.in_words(now_s, delay_s)}"

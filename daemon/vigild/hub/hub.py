@@ -154,7 +154,7 @@ class Hub:
             self.remove_camera(name)
             self.add_camera(name, config)
             return
-        rewire = (config.pace, config.priority) != (camera.config.pace, camera.config.priority)
+        rewire = camera.ended or (config.pace, config.priority) != (camera.config.pace, camera.config.priority)
         camera.config = config
         camera.ended = False
         self.worker_of(name).add(camera)
@@ -294,7 +294,7 @@ class Hub:
                     status=status,
                     detections=as_wire(result.detections),
                     truncated=result.truncated,
-                    file=result.file or None,
+                    file=result.file or camera.file or None,
                 )
             )
 
