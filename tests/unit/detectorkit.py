@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from vigild.config.schema import ModelConfig
+from vigild.detector.filter import Filter
+from vigild.detector.model import Model, load
 from vigild.geometry import IDENTITY, View
 from vigild.ipc.channel import Channel, socketpair
-from vigild.ipc.messages import AttachDetector, Exit, FromDetector, LoadModel, ModelReady, Result
+from vigild.ipc.messages import AttachDetector, Detection, Exit, FromDetector, LoadModel, ModelReady, Result
 from vigild.ipc.progress import Progress
 from vigild.ipc.ring import Frame, RingWriter, make_memfd
 from vigild.tensor import TensorSpec
@@ -28,6 +30,9 @@ FPN_LITE = ASSETS / "models" / "ssd_mobilenet_v2_fpnlite_320" / "model_dynamic_r
 ULTRAFACE = ASSETS / "models" / "ultraface_rfb_320" / "version-RFB-320_without_postprocessing.tflite"
 EDGETPU_FACE = ASSETS / "models" / "edgetpu" / "face-detector-quantized_edgetpu.tflite"
 PETS = ASSETS / "images" / "golden" / "cats_and_dogs.jpg"
+
+RUNTIME = os.environ.get("VIGILD_TEST_RUNTIME", "auto")
+"""The same tests run against each runtime, in an environment that has it."""
 
 HANG_S = 60.0
 """No answer for this long is a hang, on any machine."""
@@ -53,7 +58,7 @@ class Worker:
         self.channel: Channel[Any] = Channel(ours, FromDetector)
         self._links = 0
 
-    def load(self, config: ModelConfig, delegate: str = "xnnpack", runtime: str = "auto") -> Any:
+    def load(self, config: ModelConfig, delegate: str = "xnnpack", runtime: str = RUNTIME) -> Any:
         self.channel.send(LoadModel(config=config, delegate=delegate, runtime=runtime))
         return self.receive()
 
@@ -136,16 +141,33 @@ class Camera:
         return self.frame
 
 
-def picture(path: Path, spec: TensorSpec) -> np.ndarray:
-    """An image file as the input tensor: squashed, in RGB, normalised; written here independently."""
-    import cv2
+def load_model(path: Path | str, delegate: str = "xnnpack", **config: Any) -> Model:
+    """A model in this process."""
+    return load(ModelConfig(path=str(path), **config), delegate, RUNTIME)
 
-    bgr = cv2.imread(str(path))
-    small = cv2.resize(bgr, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
-    real = (small[:, :, ::-1].astype(np.float64) - spec.mean) / spec.std
+
+def detect(model: Model, tensor: np.ndarray, min_score: float = 0.5, **filter_: Any) -> list[Detection]:
+    """What a model sees in an input tensor."""
+    model.input_view()[...] = tensor.reshape(model.spec.shape)
+    model.interpreter.invoke()
+    return model.decode(IDENTITY, Filter(model.labels, min_score, filter_.pop("max_results", 20), **filter_))[0]
+
+
+def normalised(rgb: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of the input's size as the input tensor; written here independently."""
+    real = (rgb.astype(np.float64) - spec.mean) / spec.std
     if spec.dtype == "float32":
         tensor = real.astype(np.float32)
     else:
         limits = np.iinfo(spec.dtype)
         tensor = np.clip(np.rint(real / spec.scale) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
     return tensor.transpose(2, 0, 1) if spec.layout == "NCHW" else tensor
+
+
+def picture(path: Path, spec: TensorSpec) -> np.ndarray:
+    """An image file, squashed, as the input tensor."""
+    import cv2
+
+    bgr = cv2.imread(str(path))
+    small = cv2.resize(bgr, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
+    return normalised(small[:, :, ::-1], spec)

@@ -51,8 +51,11 @@ def load(
     path = _path(config)
     file = ModelFile.open(path, config.sha256)
     facts = model_facts.read(file.data)
-    _check_before_loading(facts, delegate)
+    if facts.edgetpu and delegate in ("xnnpack", "none"):
+        raise runtime.edgetpu_model()
+    input_spec.check_sizes(facts)
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
+    _check_outputs(facts)
     interpreter, passed_over = runtime.open_interpreter(
         runtime_name, file.proc_path, delegate, config.threads, config.delegate_options
     )
@@ -112,11 +115,7 @@ def _path(config: ModelConfig) -> str:
     return str(default_model())
 
 
-def _check_before_loading(facts: ModelFacts, delegate: str) -> None:
-    """What would crash, hang or end in a riddle if the runtime met it first."""
-    if facts.edgetpu and delegate in ("xnnpack", "none"):
-        raise runtime.edgetpu_model()
-    input_spec.check_sizes(facts)
+def _check_outputs(facts: ModelFacts) -> None:
     if not facts.outputs:
         raise ModelError("outputs", "The model has no outputs; expected boxes, classes, scores and count.")
     for index in facts.outputs:

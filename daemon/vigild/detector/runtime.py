@@ -11,6 +11,7 @@ graph, never from what the runtime prints.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import re
 import sys
@@ -182,6 +183,9 @@ def load_delegate(module: Any, delegate: str, options: Mapping[str, str]) -> Any
         # libedgetpu drops every option when the device has no index.
         settings["device"] = delegate.partition(":")[2] or settings.get("device", ":0")
     try:
+        # Opened first, because load_delegate's half-made object would print a traceback of its own.
+        loaded = ctypes.CDLL(library)
+        _ = loaded.tflite_plugin_create_delegate, loaded.tflite_plugin_destroy_delegate
         return module.load_delegate(library, settings)
     except ValueError as error:
         said = _flat(error).strip()
@@ -202,7 +206,7 @@ def load_delegate(module: Any, delegate: str, options: Mapping[str, str]) -> Any
     raise ModelError("delegate", text[0].upper() + text[1:] + ".")
 
 
-_UNRESOLVED = re.compile(r"unresolved custom op: ([\w\-]+)")
+_UNRESOLVED = re.compile(r"unresolved custom op: ([\w\-]+)|Select TensorFlow op.*\((Flex\w+)\)")
 _UNKNOWN_BUILTIN = re.compile(r"Didn't find op for builtin opcode '([A-Z0-9_]+)' version '(\d+)'")
 
 
@@ -210,7 +214,7 @@ def refusal(error: Exception, delegate: str, step: str = "load") -> ModelError:
     """The runtime's exception as a refusal. `step`: "load", "allocate" or "invoke"."""
     text = _flat(error)
     if (found := _UNRESOLVED.search(text)) is not None:
-        custom = found[1]
+        custom = found[1] or found[2]
         if custom == "edgetpu-custom-op":
             return edgetpu_model()
         kind = "a TensorFlow (Flex) operator" if custom.startswith("Flex") else "a custom operator"

@@ -1,0 +1,161 @@
+"""What outputs mean is decided once, by meaning; what is stale or senseless is never reported."""
+
+from __future__ import annotations
+
+import modelkit
+import pytest
+from detectorkit import detect, load_model, normalised
+
+from vigild.detector.filter import Filter
+from vigild.geometry import View
+
+BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
+TF2 = ("scores", "boxes", "count", "classes")
+ANY = ("classes", "count", "scores", "boxes")
+TF2_SIGNATURE = {"output_0": "count", "output_1": "scores", "output_2": "classes", "output_3": "boxes"}
+API_NAMES = {
+    "boxes": "detection_boxes",
+    "classes": "detection_classes",
+    "scores": "detection_scores",
+    "count": "num_detections",
+}
+
+
+def find(path, colors, **config):
+    model = load_model(path, **config)
+    return model, detect(model, normalised(modelkit.image(colors), model.spec))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1), (3, 2, 1, 0), (1, 3, 0, 2)])
+def test_the_op_says_what_its_outputs_are_in_any_order(tmp_path, order):
+    model, found = find(modelkit.quadrants(tmp_path, order=order), [BLACK, BLACK, BLACK, BLUE])
+    assert [(d.class_, d.box) for d in found] == [(1, (0.5, 0.5, 1.0, 1.0))]
+    assert "TFLite_Detection_PostProcess" in model.ready.notes[-2]
+
+
+META_NAMES = {"boxes": "location", "classes": "category", "scores": "score", "count": "number of detections"}
+CALL = "StatefulPartitionedCall"
+CALL_NAMES = {"count": f"{CALL}:0", "scores": f"{CALL}:1", "classes": f"{CALL}:2", "boxes": f"{CALL}:3"}
+OP = "TFLite_Detection_PostProcess"
+OP_NAMES = {"boxes": OP, "classes": f"{OP}:1", "scores": f"{OP}:2", "count": f"{OP}:3"}
+
+
+@pytest.mark.parametrize(
+    ("how", "build"),
+    [
+        ("metadata", {"metadata": modelkit.metadata(names=[META_NAMES[role] for role in ANY])}),
+        ("signature 'serving_default' in TF2 order", {"signature": TF2_SIGNATURE}),
+        ("signature 'serving_default'", {"signature": {name: role for role, name in API_NAMES.items()}}),
+        ("tensor names", {"names": API_NAMES}),
+        (CALL, {"names": CALL_NAMES}),
+        (OP, {"names": OP_NAMES}),
+    ],
+)
+def test_names_tell_them_apart(tmp_path, how, build):
+    model, found = find(modelkit.finished(tmp_path, order=ANY, **build), [BLACK, GREEN, BLACK, BLACK])
+    assert [(d.class_, d.box) for d in found] == [(1, (0.5, 0.0, 1.0, 0.5))]
+    assert how in model.ready.notes[-2]
+    assert not any("compare a picture" in warning for warning in model.ready.warnings)
+
+
+@pytest.mark.parametrize("order", [("boxes", "classes", "scores", "count"), TF2])
+def test_without_names_the_shapes_decide_with_a_warning(tmp_path, order):
+    model, found = find(modelkit.finished(tmp_path, order=order), [BLACK, GREEN, BLACK, BLACK])
+    assert [(d.class_, d.box) for d in found] == [(1, (0.5, 0.0, 1.0, 0.5))]
+    assert any("compare a picture" in warning for warning in model.ready.warnings)
+
+
+def test_the_metadata_gives_the_corners_order(tmp_path):
+    """Default of the op is ymin, xmin, ymax, xmax; this model writes xmin, ymin, xmax, ymax."""
+    names = ["location", "category", "score", "number of detections"]
+    path = modelkit.finished(
+        tmp_path,
+        boxes=[[0.1, 0.2, 0.3, 0.4]] * 4,
+        metadata=modelkit.metadata(names=names, box_order=[0, 1, 2, 3]),
+    )
+    _, found = find(path, [GREEN, BLACK, BLACK, BLACK])
+    assert found[0].box == pytest.approx((0.1, 0.2, 0.3, 0.4))
+
+
+def test_objects_then_an_empty_scene(tmp_path):
+    """The op leaves the rows of earlier frames in place; only its count says that they are old."""
+    model = load_model(modelkit.quadrants(tmp_path))
+    full = normalised(modelkit.image([GREEN, BLUE, GREEN, BLUE]), model.spec)
+    empty = normalised(modelkit.image([RED, RED, RED, RED]), model.spec)
+    one = normalised(modelkit.image([BLACK, BLACK, BLUE, BLACK]), model.spec)
+    assert len(detect(model, full)) == 4
+    left_over = model.interpreter.view(model.interpreter._native.get_output_details()[2]["index"])
+    assert detect(model, empty) == []
+    assert left_over().max() > 0.9, "this runtime clears old rows, so the test proves nothing"
+    assert [d.class_ for d in detect(model, one)] == [1]
+
+
+def test_several_classes_for_one_detection(tmp_path):
+    """With max_classes_per_detection = 2 the count is of boxes, and each has two rows."""
+    path = modelkit.quadrants(tmp_path, options={"max_classes_per_detection": 2})
+    _, found = find(path, [(0, 255, 200), BLACK, BLACK, (0, 190, 255)])
+    assert [(d.class_, d.box[0], round(d.score, 2)) for d in found] == [
+        (0, 0.0, 1.0), (1, 0.5, 1.0), (1, 0.0, 0.78), (0, 0.5, 0.75),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [float("nan"), -1.0, 0.0])
+def test_a_senseless_count_is_none(tmp_path, count):
+    _, found = find(modelkit.finished(tmp_path, count=count), [GREEN] * 4)
+    assert found == []
+
+
+def test_a_count_beyond_the_rows_ends_with_them(tmp_path):
+    _, found = find(modelkit.finished(tmp_path, count=1e9), [GREEN] * 4)
+    assert len(found) == 4
+
+
+def test_boxes_that_are_not_finite_or_empty_are_dropped(tmp_path):
+    nan, inf = float("nan"), float("inf")
+    boxes = [[0, 0, nan, 1], [0, -inf, 1, 1], [0.5, 0.5, 0.5, 0.9], [0.2, 0.3, 0.4, 0.5]]
+    _, found = find(modelkit.finished(tmp_path, boxes=boxes), [GREEN] * 4)
+    assert [d.box for d in found] == [pytest.approx((0.3, 0.2, 0.5, 0.4))]
+
+
+def test_boxes_are_clipped(tmp_path):
+    _, found = find(modelkit.finished(tmp_path, boxes=[[-0.5, -1, 0.5, 2]] * 4), [GREEN, BLACK, BLACK, BLACK])
+    assert found[0].box == (0.0, 0.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize(("number", "name"), [(1.0, "class_1"), (90.0, "class_90"), (1e6, "class_1000000")])
+def test_a_class_beyond_the_labels_has_a_number(tmp_path, number, name):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("first\n")
+    _, found = find(modelkit.finished(tmp_path, classes=[number] * 4), [GREEN, BLACK, BLACK, BLACK], labels=str(labels))
+    assert [d.label for d in found] == [name]
+
+
+@pytest.mark.parametrize("number", [-1.0, float("nan"), float("inf")])
+def test_a_senseless_class_drops_the_row_not_the_frame(tmp_path, number):
+    _, found = find(modelkit.finished(tmp_path, classes=[number, 0, 0, 0]), [GREEN, GREEN, BLACK, BLACK])
+    assert [d.box[0] for d in found] == [0.5]
+
+
+def test_boxes_go_through_the_frames_view(tmp_path):
+    model = load_model(modelkit.quadrants(tmp_path))
+    detect(model, normalised(modelkit.image([BLACK, BLACK, BLACK, BLUE]), model.spec))
+    found, _ = model.decode(View(0.5, 0.25, 2.0, -0.5), Filter([], 0.5, 10))
+    assert found[0].box == (0.5, 0.5, 0.75, 1.0)
+
+
+def test_filter(tmp_path):
+    model = load_model(modelkit.quadrants(tmp_path))
+    tensor = normalised(modelkit.image([(0, 255, 0), (0, 0, 230), (0, 200, 0), (0, 0, 150)]), model.spec)
+    assert [round(d.score, 1) for d in detect(model, tensor)] == [1.0, 0.9, 0.8, 0.6]
+    assert [d.class_ for d in detect(model, tensor, min_score=0.85)] == [0, 1]
+    assert {d.class_ for d in detect(model, tensor, allowed=["class_1"])} == {1}
+    assert {d.class_ for d in detect(model, tensor, denied=["class_1"])} == {0}
+    found, truncated = model.decode(View(), Filter(model.labels, 0.5, 3))
+    assert ([round(d.score, 1) for d in found], truncated) == ([1.0, 0.9, 0.8], True)
+    assert model.decode(View(), Filter(model.labels, 0.5, 4))[1] is False
+
+
+def test_the_models_own_threshold_is_warned_about(tmp_path):
+    path = modelkit.quadrants(tmp_path, options={"nms_score_threshold": 0.3})
+    assert any("drops everything below 0.3" in warning for warning in load_model(path, min_score=0.2).ready.warnings)
+    assert not any("drops everything" in warning for warning in load_model(path, min_score=0.4).ready.warnings)
