@@ -1,0 +1,112 @@
+"""The two models from beginning to end: data, training, export, judgement."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from forge.batches import MakeSample
+from forge.evaluate import Detection, Runner, coco_ap
+from forge.export import Image, export
+from forge.judge import on_test_card
+from forge.metadata import Card
+from forge.photos import Photo, PhotoSampler, load_frames, load_photos
+from forge.pseudo import read
+from forge.scenes import render_scene
+from forge.thresholds import best_thresholds, logit_shift
+from forge.train import TrainConfig, load_detector, train
+from vigild.camera.testcard import LABELS as SHAPES
+
+_CALIBRATION_PICTURES = 100
+_CALIBRATION_SEED = 20_000  # apart from any training step's
+
+TESTCARD_CARD = Card(
+    name="vigild test card",
+    description="Finds the shapes of vigild's own test card, which it draws when there is no camera. SSD on"
+    " MobileNetV2 x 0.35, 192 px, trained from scratch on rendered scenes only.",
+    license="Apache-2.0",
+)
+PHOTOS_CARD = Card(
+    name="vigild people and vehicles",
+    description="Finds people and vehicles, and the shapes of vigild's test card. SSD on MobileNetV2, trained from"
+    " scratch; see README.md beside the file for data, attribution and limits.",
+    license="Apache-2.0",
+)
+
+
+def _calibration(make: MakeSample, size: int, count: int = _CALIBRATION_PICTURES) -> list[Image]:
+    rng = np.random.default_rng(_CALIBRATION_SEED)
+    return [make(rng, size).image for _ in range(count)]
+
+
+def testcard(config: TrainConfig, run: Path, out: Path) -> None:
+    """Train and export testcard_ssd_int8.tflite into `out`, and print what it is worth."""
+    detector = train(config, render_scene, run)
+    pictures = _calibration(render_scene, config.net.size)
+    for path in export(detector, pictures, out, "testcard_ssd", TESTCARD_CARD).values():
+        print(on_test_card(path, cards=10))
+
+
+def _on_photos(path: Path, photos: list[Photo], labels: tuple[str, ...]) -> dict[str, tuple[float, float, int]]:
+    """AP on held-out photographs, each judged for the classes people labelled in it."""
+    runner = Runner(path)
+    truths: list[list[tuple[str, tuple[float, ...]]]] = []
+    results: list[list[Detection]] = []
+    for photo in photos:
+        truths.append([(c, tuple(box)) for c, box in zip(photo.classes, photo.boxes.tolist(), strict=True)])
+        results.append(runner.detect(photo.image))
+    return coco_ap(labels, truths, results, judged=[photo.judged for photo in photos])
+
+
+def photos(
+    config: TrainConfig,
+    run: Path,
+    out: Path,
+    *,
+    data: Path,
+    seen: Path | None,
+    frames: Path | None,
+    frames_seen: Path | None,
+    export_only: bool,
+) -> None:
+    """Train and export the detector of people and vehicles; report.json and print what it is worth."""
+    labels = config.net.labels
+    real = tuple(label for label in labels if label not in SHAPES)
+    training, held_out = load_photos(data, read(seen) if seen else {}, real)
+    if frames is not None and frames_seen is not None:
+        training += load_frames(frames, read(frames_seen), real)
+    print(f"{len(training)} pictures to train on, {len(held_out)} held out", flush=True)
+    sampler = PhotoSampler(training, real)
+    if not export_only:
+        train(config, sampler.sample, run)
+    detector = load_detector(run / "checkpoint.pt")
+    # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
+    rng = np.random.default_rng(0)
+    some = [training[int(i)] for i in rng.choice(len(training), min(400, len(training)), replace=False)]
+    thresholds = best_thresholds(detector, some)
+    print("best thresholds before the shift:", {k: round(v, 3) for k, v in thresholds.items()}, flush=True)
+    shift = logit_shift(labels, thresholds)
+    size = config.net.size
+    pictures = [cv2.cvtColor(cv2.resize(photo.image, (size, size)), cv2.COLOR_BGR2RGB) for photo in some[:80]]
+    pictures += _calibration(render_scene, size, 30)
+    name = f"people_vehicles_ssd_{size}"
+    files = export(
+        detector,
+        pictures,
+        out,
+        name,
+        PHOTOS_CARD,
+        logit_shift=torch.tensor(shift),
+        variants=("int8", "float16", "float32"),
+    )
+    report = {}
+    for variant, path in files.items():
+        ap = _on_photos(path, held_out, real)
+        report[variant] = {label: {"ap": a, "ap50": b, "objects": n} for label, (a, b, n) in ap.items()}
+        print(variant, {label: (round(a, 3), round(b, 3), n) for label, (a, b, n) in ap.items()})
+        print(on_test_card(path, cards=10), flush=True)
+    (out / "report.json").write_text(json.dumps(report, indent=1))

@@ -1,0 +1,104 @@
+"""A trained network to .tflite: float32, float16 weights, and int8 per channel.
+
+export(detector, calibration, Path("out"), "testcard_ssd", card)
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import litert_torch
+import numpy as np
+import torch
+from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.utils import qsv_utils
+from numpy.typing import NDArray
+
+from forge import flatbuffer
+from forge.anchors import make_anchors
+from forge.metadata import Card, write_with_labels
+from forge.net import Deployed, Detector
+from forge.postprocess import PostProcess, add_postprocess
+
+Image = NDArray[np.uint8]
+"""uint8 [S, S, 3], RGB, already of the input's size."""
+
+# Real -1 .. 127/128 in 256 steps: scale 1/128, zero point 0, so that an int8 tensor holds pixel - 128.
+_INPUT_RANGE = (-1.0, 127.0 / 128.0)
+
+
+def to_float32(detector: Detector, logit_shift: torch.Tensor | None, path: Path) -> None:
+    """float32, NHWC [1, S, S, 3] (RGB, -1..1) to box codes [1, A, 4] and scores [1, A, C]."""
+    size = detector.config.size
+    deployed = Deployed(copy.deepcopy(detector).to(memory_format=torch.contiguous_format), logit_shift).eval()
+    nhwc = litert_torch.to_channel_last_io(deployed, args=[0]).eval()
+    litert_torch.convert(nhwc, (torch.rand(1, size, size, 3) * 2 - 1,)).export(str(path))
+
+
+def to_int8(source: Path, target: Path, calibration: Iterable[Image]) -> None:
+    """Static int8, weights per channel, int8 input and outputs.
+
+    Ranges are the calibration pictures' minimum and maximum; the quantizer's own default, a moving
+    average, clips (mean score error 0.015 instead of 0.006 on a network like this).
+    """
+    maker = quantizer.Quantizer(str(source))
+    maker.load_quantization_recipe(recipe.static_wi8_ai8())
+    ranges = calibrator.Calibrator(maker._float_model_buffer, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    pictures = ((image.astype(np.float32)[None] - 127.5) / 127.5 for image in calibration)
+    ranges.calibrate({"serving_default": [{"args_0": picture} for picture in pictures]}, maker._recipe_manager)
+    observed = ranges.get_model_qsvs()
+    graph = flatbuffer.load(source).subgraphs[0]
+    name = graph.tensors[graph.inputs[0]].name.decode()
+    low, high = _INPUT_RANGE
+    shape = np.asarray(observed[name]["min"]).shape
+    observed[name] = {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
+    maker.quantize(observed).export_model(str(target), overwrite=True)
+
+
+def to_float16(source: Path, target: Path) -> None:
+    """float16 weights, float32 computation and I/O: half the file, the same results to 1e-3."""
+    maker = quantizer.Quantizer(str(source))
+    operations = qtyping.TFLOperationName.ALL_SUPPORTED
+    maker.add_weight_only_config(".*", operations, 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+    maker.quantize().export_model(str(target), overwrite=True)
+
+
+def export(
+    detector: Detector,
+    calibration: list[Image],
+    folder: Path,
+    name: str,
+    card: Card,
+    *,
+    logit_shift: torch.Tensor | None = None,
+    settings: PostProcess | None = None,
+    variants: tuple[str, ...] = ("int8",),
+) -> dict[str, Path]:
+    """Write `folder`/`name`_{variant}.tflite with post-process op, labels and metadata; variant to path.
+
+    variants: of "int8", "float16", "float32".
+    """
+    anchors = make_anchors(detector.config.size, detector.config.levels)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / "float32.tflite"
+        to_float32(detector, logit_shift, plain)
+        for variant in variants:
+            raw = plain
+            if variant == "int8":
+                raw = Path(scratch) / "int8.tflite"
+                to_int8(plain, raw, calibration)
+            elif variant == "float16":
+                raw = Path(scratch) / "float16.tflite"
+                to_float16(plain, raw)
+            model: Any = flatbuffer.load(raw)
+            add_postprocess(model, anchors, settings or PostProcess())
+            written[variant] = folder / f"{name}_{variant}.tflite"
+            write_with_labels(model, written[variant], detector.config.labels, card)
+    return written

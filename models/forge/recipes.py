@@ -1,0 +1,33 @@
+"""The recipes of the models in models/embedded: everything that decides how they come out."""
+
+from __future__ import annotations
+
+from forge.net import NetConfig
+from forge.train import TrainConfig
+from vigild.camera.testcard import LABELS
+
+TESTCARD = TrainConfig(
+    net=NetConfig(labels=LABELS, size=192, width=0.35, pyramid_channels=48, levels=3),
+    steps=1300,
+    batch=24,
+    rate=3e-3,
+    average=0.995,
+    stages=((0.4, 128),),
+    seed=1,
+)
+
+PHOTOS = TrainConfig(
+    net=NetConfig(
+        labels=("person", "car", "motorcycle", "bus", "truck", *LABELS),
+        size=256,
+        width=0.5,
+        pyramid_channels=64,
+        levels=4,
+    ),
+    minutes=240,
+    batch=32,
+    rate=3e-3,
+    average=0.998,
+    stages=((0.55, 160), (0.8, 192)),
+    seed=1,
+)
