@@ -57,12 +57,14 @@ def main(path: str, reading: str, silent: str, seconds: str) -> None:
     print("done", flush=True)
     numbers: dict[int, list[int]] = {fd: [] for fd in socks}
     beyond_ms = []
+    infer_ms = []
     for received_ns, fd, data in pieces:
         *lines, rest[fd] = (rest[fd] + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
             if message["type"] == "detections":
                 numbers[fd].append(message["seq"])
+                infer_ms.append(message["infer_ms"])
                 beyond_ms.append(round((received_ns - message["captured_ns"]) / 1e6 - message["infer_ms"], 4))
     # Meant for a client: every number from its first to its last; what is missing in between was lost.
     meant = sum(seen[-1] - seen[0] + 1 for seen in numbers.values() if seen)
@@ -70,7 +72,8 @@ def main(path: str, reading: str, silent: str, seconds: str) -> None:
     deaf = sum(not seen for seen in numbers.values())
     if deaf:
         raise RuntimeError(f"{deaf} of {len(numbers)} clients got nothing")
-    print(json.dumps({"meant": meant, "received": received, "beyond_ms": beyond_ms, "cpu_s": cpu}), flush=True)
+    answer = {"meant": meant, "received": received, "beyond_ms": beyond_ms, "infer_ms": sorted(infer_ms), "cpu_s": cpu}
+    print(json.dumps(answer), flush=True)
     del quiet
 
 

@@ -58,10 +58,10 @@ def _toml(value: str | bool) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def configuration(*cameras: str, daemon: str = "") -> str:
+def configuration(*cameras: str, daemon: str = "", model: Path = clips.MODEL) -> str:
     """The COCO v1 uint8 model on one thread, and these cameras."""
     head = f"[daemon]\n{daemon}\n" if daemon else ""
-    return f"{head}[model]\npath = {_toml(str(clips.MODEL))}\nthreads = 1\n" + "\n".join(cameras)
+    return f"{head}[model]\npath = {_toml(str(model))}\nthreads = 1\n" + "\n".join(cameras)
 
 
 @contextmanager
