@@ -48,7 +48,8 @@ def test_disturbed_samples_do_not_count(foreign: float, disturbed: str) -> None:
     judged = figure()
     for _ in range(2):
         judged.add(0.5, 0.0)
-    judged.add(99.0, foreign, disturbed)
+    for _ in range(3):
+        judged.add(99.0, foreign, disturbed)
     assert judged.value == 0.5
     assert judged.verdict(judge=True)[0] == "reached"
 
