@@ -1,5 +1,6 @@
 """Clients that are slow, silent, half-closed, a byte at a time, greedy or hostile: each pays alone."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -138,9 +139,14 @@ def test_an_idle_connection_is_not_a_stalled_one(hub: Running, client: RawClient
 def test_more_than_four_mebibytes_pending_close_the_connection(hub: Running, client: RawClient) -> None:
     client.watch()
     reason = "r" * 100_000
-    for _ in range(60):
+    for _ in range(39):
         hub.publish(Event(kind="x", time="t", reason=reason))
-    assert gone(hub, client)
+    (state,) = hub.clients()
+    assert 3_500_000 < state.pending_bytes < clients.PENDING_BYTES
+    for _ in range(5):
+        hub.publish(Event(kind="x", time="t", reason=reason))
+    assert hub.clients() == []
+    assert client.at_end()
     assert alive(hub)
 
 
@@ -185,6 +191,17 @@ def test_a_half_closed_connection_still_gets_its_answers(hub: Running) -> None:
     assert gone(hub, client)
 
 
+def test_a_half_closed_connection_stays_until_its_last_answer(hub: Running, client: RawClient) -> None:
+    hub.api.gate = hub.call(asyncio.Event)
+    client.send({"type": "snapshot"})
+    client.sock.shutdown(socket.SHUT_WR)
+    hub.wait(lambda: next(iter(hub.server._clients.values()))._eof)
+    hub.sweep(0.0)
+    hub.call(hub.api.gate.set)
+    assert client.read()["type"] == "snapshot"
+    assert gone(hub, client)
+
+
 def test_a_half_closed_connection_may_watch(hub: Running) -> None:
     client = RawClient(hub.path)
     client.send(b'{"type":"watch"}\n')
@@ -218,8 +235,6 @@ def test_a_client_that_vanishes_amid_the_stream_is_forgotten(hub: Running, clien
 
 
 def test_a_client_that_vanishes_amid_an_order_leaves_it_whole(hub: Running, client: RawClient) -> None:
-    import asyncio
-
     gate = hub.call(asyncio.Event)
     hub.api.gate = gate
     client.send(b'{"type":"reload"}\n{"type":"snapshot"}\n')
@@ -259,8 +274,10 @@ def test_a_flood_of_requests_waits_for_the_next_second(hub: Running, client: Raw
     answers, seconds = b"", 0
     client.sock.setblocking(False)
     while answers.count(b"\n") < 1000:
-        with contextlib.suppress(BlockingIOError):
-            while True:
+        waiting = True
+        while waiting:
+            waiting = hub.clients()[0].pending_bytes > 0
+            with contextlib.suppress(BlockingIOError):
                 answers += client.sock.recv(65536)
         assert answers.count(b"\n") <= clients.REQUESTS_PER_SECOND * (seconds + 1)
         hub.sweep(0.0)
@@ -283,7 +300,9 @@ def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         assert alive(hub)
 
 
-def test_running_out_of_descriptors_passes(hub: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_descriptors_passes(
+    hub: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("vigild.hub.server.ACCEPT_RETRY_S", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     late = socket.socket(socket.AF_UNIX)
@@ -293,6 +312,7 @@ def test_running_out_of_descriptors_passes(hub: Running, monkeypatch: pytest.Mon
         late.connect(str(hub.path))
         hub.call(lambda: None)
         assert hub.clients() == []
+        assert 1 <= caplog.text.count("cannot accept a client (Too many open files)") <= 5
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert json.loads(late.recv(65536).split(b"\n")[0])["type"] == "hello"

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,5 +81,10 @@ def test_a_full_backlog_is_waited_for_and_then_named(tmp_path: Path) -> None:
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(path))
     sock.listen(0)
-    with sock, open_socket(path), pytest.raises(NoDaemon, match="does not accept"):
-        open_socket(path, timeout_s=0.1)
+    with sock, open_socket(path):
+        with pytest.raises(NoDaemon, match="does not accept"):
+            open_socket(path, timeout_s=0.1)
+        later = threading.Timer(0.2, lambda: sock.accept()[0].close())
+        later.start()
+        open_socket(path).close()
+        later.join()
