@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from vigild.config.schema import CameraConfig
 from vigild.hub.cameras import Camera
 from vigild.ipc.messages import CameraOpened, CameraStats, Result
@@ -87,6 +89,8 @@ def test_counters_survive_the_death_of_the_worker() -> None:
     assert camera.drops() == {"no_credit": 42}
     camera.worker_died()
     assert camera.drops() == {"no_credit": 42}
+    camera.result(msgspec.structs.replace(result(11), superseded=3), 101 * SECOND_NS)
+    assert camera.drops() == {"no_credit": 42, "superseded": 3}
 
 
 def test_the_rate_of_the_source_comes_from_its_counter() -> None:

@@ -34,6 +34,8 @@ class Link:
         ]
         """The slots, as arrays of the input tensor's shape."""
         self.waiting: deque[Frame] = deque()
+        self.superseded = 0
+        """Frames passed over for a newer one since the last result."""
         self.start_tag = 0.0
         self.finish_tag = 0.0
         self.interval_ns = 0.0

@@ -115,6 +115,7 @@ class Loop:
                 self._turns.begin_waiting(link)
             link.waiting.extend(frames)
             while len(link.waiting) > 1 and not link.keep_every:
+                link.superseded += 1
                 link.ring.give_back(link.waiting.popleft(), now + self._turn_ns(link, now))
         except RingClosed as closed:
             self._drop(link, f"its camera is gone ({closed})")
@@ -220,8 +221,10 @@ class Loop:
                 detections=detections,
                 truncated=truncated,
                 file=frame.file,
+                superseded=link.superseded,
             )
         )
+        link.superseded = 0
         if link.keep_every and not link.ring.closed:
             link.ring.give_back(frame)
         took = publishing - copying

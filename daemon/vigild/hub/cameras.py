@@ -8,9 +8,11 @@ camera.status(now_ns, detector_ok=True)        # "ok", "degraded", "stale", "no_
 from __future__ import annotations
 
 from collections import Counter, deque
+from pathlib import Path
 from typing import Literal
 
 from vigild.config.schema import CameraConfig
+from vigild.config.source import parse_source
 from vigild.hub.metrics import Rate
 from vigild.ipc.messages import CameraOpened, CameraStats, Result
 
@@ -35,10 +37,14 @@ class Camera:
         self.config = config
         self.paused = False
         self.source: CameraOpened | None = None
+        self.file = ""
+        """The video file that is read; of a folder each result names its own."""
         self.reason = "not opened yet"
         self.ended = False
         self.last_frame = 0
         self.duplicates = 0
+        self.superseded = 0
+        """Frames that the detector passed over for a newer one."""
         self.last_result_ns = 0
         self.opened_ns = 0
         self.recent: deque[Result] = deque(maxlen=HELD_RESULTS)
@@ -56,6 +62,8 @@ class Camera:
 
     def opened(self, source: CameraOpened) -> None:
         self.source = source
+        parsed = parse_source(self.config.source)
+        self.file = Path(parsed.target).name if parsed.kind == "file" else ""
         self.reason = ""
         self.ended = False
 
@@ -83,6 +91,7 @@ class Camera:
         if result.frame <= self.last_frame:
             self.duplicates += 1
             return False
+        self.superseded += result.superseded
         self.last_frame = result.frame
         self.last_result_ns = now_ns
         self.inferred += 1
@@ -110,6 +119,7 @@ class Camera:
         del total["grabbed"]
         if self._counted is not None:
             total.update(self._counted.drops)
+        total["superseded"] += self.superseded
         return {cause: count for cause, count in total.items() if count}
 
     def stale_after_s(self) -> float:

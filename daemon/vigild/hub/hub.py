@@ -37,6 +37,12 @@ HUB_STALL_S = 1.0
 STOP_S = 1.5
 """SIGTERM to exit takes at most 2 s; workers get this much of it."""
 
+LAST_WORDS_S = 0.3
+"""For clients to take what waits for them when the daemon is told to stop."""
+
+LAST_RESULTS_S = 3.0
+"""The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
+
 SHARED_WORKER = "cameras"
 
 _log = log.logger("hub")
@@ -75,6 +81,7 @@ class Hub:
         self._detector_down: str | None = None
         self._worker_down: dict[str, str] = {}
         self._finished: asyncio.Future[int] | None = None
+        self._grace_s = LAST_WORDS_S
         self._last_tick_ns = 0
         self._blameless_until_ns = 0
         self._next_heartbeat_ns = 0
@@ -113,7 +120,7 @@ class Hub:
             await asyncio.sleep(0.01)
         orphans.sweep(self.pids())
         if self.server is not None:
-            await self.server.close()
+            await self.server.close(self._grace_s)
 
     def pids(self) -> list[int]:
         """Worker processes that still run."""
@@ -234,6 +241,7 @@ class Hub:
         self.publish_event("ended", camera=camera.name, reason=reason)
         self._tell_statuses(time.monotonic_ns())
         if self.exit_at_end and all(other.ended for other in self.cameras.values()):
+            self._grace_s = LAST_RESULTS_S
             self.finish(0)
 
     def snapshot(self, snapshot: Snapshot, memfd: int | None) -> None:

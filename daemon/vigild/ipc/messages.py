@@ -235,6 +235,8 @@ class Result(Message):
     detections: list[Detection]
     truncated: bool = False
     file: str = ""
+    superseded: int = 0
+    """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
 ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | PauseCamera | TakeSnapshot
