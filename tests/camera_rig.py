@@ -40,7 +40,7 @@ from vigild.tensor import TensorSpec
 TIMEOUT_S = 30.0
 """To detect a hang on a busy machine."""
 
-SPEC = TensorSpec(width=64, height=48, mean=(0.0,) * 3, std=(1.0,) * 3)
+SPEC = TensorSpec(width=80, height=64, mean=(0.0,) * 3, std=(1.0,) * 3)
 """Raw bytes, RGB."""
 
 M = TypeVar("M")
@@ -127,6 +127,7 @@ class CameraRig:
         )
         worker_end.close()
         self._numbers = 0
+        self._log: str | None = None
         self._links: list[RigLink] = []
         self.fds: list[int] = []
 
@@ -136,16 +137,21 @@ class CameraRig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.kill()
-        _, log = self.process.communicate()
+        log = self.end()
         if kind is not None:
-            sys.stderr.write(f"---- the worker's log\n{log.decode(errors='replace')[-8000:]}\n----\n")
-        self.log = log.decode(errors="replace")
+            sys.stderr.write(f"---- the worker's log\n{log[-8000:]}\n----\n")
         for link in self._links:
             link.close()
         self.channel.close()
         for fd in self.fds:
             os.close(fd)
+
+    def end(self) -> str:
+        """Kill the worker if it still runs; returns all that it logged."""
+        if self._log is None:
+            self.process.kill()
+            self._log = self.process.communicate()[1].decode(errors="replace")
+        return self._log
 
     # ---- the hub's part
 

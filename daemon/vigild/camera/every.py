@@ -37,6 +37,11 @@ class Every:
         """Until the end is reached and acknowledged. Raises Interrupted, SourceFailed."""
         camera = self._camera
         self._resume(camera.number - camera.passed_over)
+        for frame in camera.queue:
+            # Frames of the session before: they may have to be turned another way now.
+            frame.measure(camera.orientation)
+        if camera.queue:
+            camera.announce(camera.queue[-1])
         while True:
             camera.commands()
             camera.take_credits()

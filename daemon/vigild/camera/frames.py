@@ -66,9 +66,9 @@ class Frame:
     captured_ns: int
     wall_ns: int
     picture: Picture
-    width: int
-    """Of the upright frame."""
-    height: int
+    width: int = 0
+    """Of the upright frame; see `measure`."""
+    height: int = 0
     decode_ns: int = 0
     waiting: int = 0
     """Links that have not acknowledged it yet."""
@@ -76,6 +76,11 @@ class Frame:
     sent: bool = False
     kept: bool = False
     """It may have to be sent again, so nobody else decides about its buffer."""
+
+    def measure(self, orientation: Orientation) -> None:
+        """Set its size from the picture's, turned by its own and then by the camera's orientation."""
+        picture = self.picture
+        self.width, self.height = picture.orientation.then(orientation).size(picture.width, picture.height)
 
 
 class Buffers:

@@ -170,6 +170,7 @@ class CameraThread(threading.Thread):
     def _ended(self, missing: int) -> None:
         """The source ended and every frame is accounted for."""
         frames = self.number - self.passed_over
+        self.lane.enter(Stage.ENDED)
         self.tell(CameraEnded(camera=self.camera, frames=frames))
         self.log.info("ended after %d frames", frames)
         if missing > frames * MISSING_TOLD:

@@ -41,19 +41,17 @@ class Reader:
         except BadFrame as error:
             self.bad(error)
             return None
-        width, height = picture.orientation.then(camera.orientation).size(picture.width, picture.height)
         now_ns = time.monotonic_ns()
         frame = Frame(
             number=camera.number,
             captured_ns=captured_ns,
             wall_ns=time.time_ns() - (now_ns - captured_ns),
             picture=picture,
-            width=width,
-            height=height,
             decode_ns=now_ns - start_ns,
         )
+        frame.measure(camera.orientation)
         # Pictures of a folder differ in size as a matter of course; each frame carries its own.
-        if camera.size == (0, 0) or (not picture.file and camera.size != (width, height)):
+        if camera.size == (0, 0) or (not picture.file and camera.size != (frame.width, frame.height)):
             camera.announce(frame)
         return frame
 

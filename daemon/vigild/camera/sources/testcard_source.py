@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vigild.camera.frames import Buffers, Picture
-from vigild.camera.sources.base import Grab, Opened
+from vigild.camera.sources.base import Grab, Opened, SourceFailed
 from vigild.camera.testcard import TestCard
 
 DEFAULT_SIZE = (640, 480)
@@ -25,7 +25,10 @@ class TestCardSource:
         self.skipped = 0
 
     def open(self) -> Opened:
-        self._card = TestCard(*self._size)
+        try:
+            self._card = TestCard(*self._size)
+        except ValueError as error:
+            raise SourceFailed("open", str(error)) from None
         return Opened(self._fps, f"test card, {self._size[0]}x{self._size[1]} at {self._fps:g} frames/s")
 
     def grab(self) -> Grab:

@@ -1,0 +1,89 @@
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vigild.camera.frames import BadFrame, Buffers
+from vigild.camera.sources.base import Grab, SourceFailed
+from vigild.camera.sources.images import ImagesSource
+
+BUFFERS = Buffers(2)
+
+
+def fill(folder: Path, *names: str) -> None:
+    for level, name in enumerate(names):
+        assert cv2.imwrite(str(folder / name), np.full((24, 32, 3), 10 * level, np.uint8))
+
+
+def read_all(source: ImagesSource) -> list[str]:
+    names = []
+    while source.grab() is Grab.FRAME:
+        try:
+            names.append(source.retrieve(BUFFERS).file)
+        except BadFrame as error:
+            names.append(f"bad: {error}")
+    return names
+
+
+def test_all_kinds_sorted_by_name(tmp_path: Path) -> None:
+    fill(tmp_path, "b.JPG", "a.jpeg", "d.png", "c.bmp", "e.webp")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "folder.jpg").mkdir()
+    source = ImagesSource(str(tmp_path), None)
+    assert source.open().fps == 1.0
+    assert read_all(source) == ["a.jpeg", "b.JPG", "c.bmp", "d.png", "e.webp"]
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg", "c.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8 broken")
+    (tmp_path / "d.png").write_bytes(b"")
+    source = ImagesSource(str(tmp_path), None)
+    source.open()
+    first, broken, third, empty = read_all(source)
+    assert (first, third) == ("a.jpg", "c.jpg")
+    assert "b.jpg" in broken
+    assert "d.png" in empty
+
+
+def test_skip_and_rewind(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "b.png", "c.png")
+    source = ImagesSource(str(tmp_path), None)
+    source.open()
+    assert source.skip(2) == 2
+    assert read_all(source) == ["c.png"]
+    assert source.skip(5) == 0
+    fill(tmp_path, "d.png")
+    source.rewind()
+    assert read_all(source) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.write_text(""), "not a folder"),
+        (lambda path: path.mkdir(), "holds no picture"),
+    ],
+)
+def test_what_is_wrong_with_the_folder(tmp_path: Path, make, words: str) -> None:
+    make(tmp_path / "here")
+    with pytest.raises(SourceFailed, match=words) as caught:
+        ImagesSource(str(tmp_path / "here"), None).open()
+    assert caught.value.cause == "open"
+
+
+def test_exif_orientation_is_kept_for_later(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    tiff = b"II" + struct.pack("<HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    segment = b"Exif\0\0" + tiff
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:])
+    source = ImagesSource(str(tmp_path), None)
+    source.open()
+    source.grab()
+    picture = source.retrieve(BUFFERS)
+    assert (picture.width, picture.height) == (32, 24)
+    assert picture.orientation.size(32, 24) == (24, 32)
