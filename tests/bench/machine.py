@@ -116,21 +116,28 @@ def pss_bytes(pid: int) -> int:
     raise OSError(f"/proc/{pid}/smaps_rollup has no Pss line")
 
 
-def foreign_users_of_libraries() -> list[str]:
-    """Processes outside our tree that map NumPy, OpenCV or a TFLite runtime: they would share the pages'
-    cost and make our Pss look smaller."""
+def _libraries(pid: int) -> set[bytes]:
+    """Files of NumPy, OpenCV and the TFLite runtimes that a process maps."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_bytes()
+    except OSError:
+        return set()
+    return {line.split(None, 5)[5] for line in maps.splitlines() if _LIBRARIES.search(line)}
+
+
+def foreign_users_of_libraries(pids: list[int]) -> list[str]:
+    """Processes outside our tree that map the same libraries as these: they share the pages, which makes our Pss
+    look smaller. Another copy of a library (another environment) shares nothing."""
     ours = set(tree(os.getpid()))
-    found = []
-    for pid in _pids():
-        if pid not in ours:
-            try:
-                maps = Path(f"/proc/{pid}/maps").read_bytes()
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-            except OSError:
-                continue
-            if _LIBRARIES.search(maps):
-                found.append(f"{name} ({pid})")
-    return found
+    wanted = set().union(*map(_libraries, pids))
+    return [f"{_name(pid)} ({pid})" for pid in _pids() if pid not in ours and wanted & _libraries(pid)]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "?"
 
 
 def facts() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.figures import QUIET_CORES, Figure, quantile
-from bench.machine import Load, process_cpu_s, tree
+from bench.machine import Load, foreign_users_of_libraries, process_cpu_s, tree
 
 BURN = "while True: pass"
 BURNT_S = 0.4
@@ -111,6 +111,28 @@ def test_the_load_of_others_is_seen() -> None:
         finally:
             os.kill(orphan, 9)
     assert used.foreign * used.seconds > spent / 2
+
+
+def test_others_that_map_the_same_libraries_are_named() -> None:
+    script = (
+        "import os, sys; pid = os.fork(); pid and os._exit(0); os.setsid(); "
+        "import numpy, time; print(os.getpid(), flush=True); time.sleep(600)"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as starter,
+        subprocess.Popen([sys.executable, "-c", "import numpy; print(input())"], stdin=subprocess.PIPE) as ours,
+    ):
+        assert starter.stdout is not None
+        orphan = int(starter.stdout.readline())
+        try:
+            deadline = time.monotonic() + HANG_S
+            while f"({orphan})" not in (named := " ".join(foreign_users_of_libraries([ours.pid]))):
+                assert time.monotonic() < deadline, named
+                time.sleep(0.05)
+            assert f"({ours.pid})" not in named
+        finally:
+            os.kill(orphan, 9)
+            ours.kill()
 
 
 def test_nothing_heavy_is_imported_beside_the_daemon() -> None:

@@ -36,7 +36,7 @@ def measure(plan: Plan) -> list[Figure]:
             stream.take(SETTLE_S)
             for _ in range(needed):
                 sizes = _sizes(running)
-                others = foreign_users_of_libraries()
+                others = foreign_users_of_libraries(running.processes())
                 disturbed = "other processes map the same libraries" if others else ""
                 total = sum(sizes.values()) / MIB
                 totals[cameras] = max(totals.get(cameras, 0.0), total)
