@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("vigild.cli.control", "go on inferring"),
     "reload": Command("vigild.cli.control", "read the configuration file again"),
     "swap": Command("vigild.cli.control", "change to another model"),
+    "models": Command("vigild.cli.models", "list, check and download models"),
 }
 
 EXIT_FAILED = 1
