@@ -168,7 +168,8 @@ def test_a_folder_we_may_not_write_is_a_sentence(tmp_path: Path) -> None:
         "try: make_socket(Path('/etc/s'), 0o660, '', logging.getLogger())\n"
         "except SocketUnusable as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "daemon")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environ)
     assert "cannot make the socket /etc/s: Permission denied; choose another" in done.stdout, done.stderr
 
 
