@@ -170,11 +170,11 @@ def test_each_limit_is_kept_and_named(table: str, name: str, kind: Number, bound
 
 WRONG: dict[type, tuple[str, ...]] = {
     Text: ("5", "true", "[]", "{}", "1979-05-27"),
-    Number: ('"five"', "true", "[5]", "{}", "nan", "inf", "-inf", "1979-05-27", "1" + "0" * 400),
+    Number: ('"five"', "true", "[5]", "{}", "nan", "inf", "-inf", "1979-05-27", "1" + "0" * 400, "0x" + "f" * 5000),
     Flag: ('"yes"', "1", "[]"),
-    Choice: ('"neither"', "1.5", "true", "[]", "{}"),
+    Choice: ('"neither"', "1.5", "0.0", "true", "false", "[]", "{}"),
     Items: ('"person"', "5", "[5]", "{}"),
-    Fixed: ('"1280x720"', "1280", "[]", "[1]", '["a", "b"]', '["a", "b", "c", "d"]'),
+    Fixed: ('"1280x720"', "1280", "[]", "[1]", '["a", "b"]', '["a", "b", "c"]', "[nan, 1, 1]", f"[1{'0' * 400}, 1, 1]"),
     Table: ('"x"', "[]", "{a = 5}"),
 }
 
@@ -258,7 +258,8 @@ def test_names(text: str, part: str) -> None:
         ("[model]\ndelegate = 'edgetpu:'", "model.delegate: found"),
         ("[model]\ndelegate = 'none'\ndelegate_options = {a = 'b'}", "model.delegate_options: found"),
         ("[daemon]\nsocket_mode = '888'", "daemon.socket_mode: found"),
-        ("[daemon]\nsocket_mode = '0660\\n'", "daemon.socket_mode: found"),
+        ('[model]\npath = "a\\u0000b"', "without NUL"),
+        ('[daemon]\nsocket_mode = "0660\\n"', "daemon.socket_mode: found"),
         (f"[daemon]\nsocket = '/{'x' * 107}'", "108 bytes"),
         ("[camera.a]\nsource = '/dev/video0'\npace = 'every'", 'camera.a.pace: found "every", but "/dev/video0"'),
         ("[camera.a]\nsource = 'rtsp://h/x'\npace = 'every'", "camera.a.pace: found"),
@@ -305,6 +306,10 @@ def test_no_message_shows_a_password() -> None:
         ("", ("camera.a.source=rtmp://user:secret@h/x",)),
         ("", ("rtsp://user:secret@h/x",)),
         ("camera = 'rtsp://user:secret@h/x'", ()),
+        ('"rtsp://user:secret@h/x" = 1', ()),
+        (f"[camera.a]\nsource = rtsp://user:secret{'x' * 100}@h/x\n", ()),
+        (f"[camera.a]\nsource = 'rtmp://user:secret{'x' * 100}@h/x'\n", ()),
+        (f"[camera.a]\nsource = 'rtmp://user:secret{'x' * 1000}@h/x'\n", ()),
     ):
         assert "secret" not in "\n".join(problems(text, *overrides)), text
 
@@ -430,7 +435,7 @@ def test_a_home_directory_is_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
         ("budget.temperature=70 °C", ("budget", "temperature"), 70.0),
         ('model.labels_allowed=["person", "car"]', ("model", "labels_allowed"), ["person", "car"]),
         ("model.delegate_options={a = 'b'}", ("model", "delegate_options"), {"a": "b"}),
-        ("model.privileged=1\nmodel.threads=2", None, None),
+        ("camera.front.fps=5\nloop=true", None, None),
     ],
 )
 def test_overrides(override: str, key: tuple[str, ...] | None, value: object) -> None:

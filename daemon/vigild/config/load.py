@@ -171,7 +171,6 @@ class Builder:
     def _table(self, path: tuple[str, ...], kind: str, table: dict[str, object]) -> msgspec.Struct:
         """One table of a known kind; never fails."""
         values: dict[str, Any] = {}
-        wrong: set[str] = set()
         for key, value in table.items():
             field = FIELDS[kind].get(key)
             if field is None:
@@ -181,16 +180,14 @@ class Builder:
                 checked = check(field.type, value)
                 values[key] = resolve(field, (*path, key), checked, self._document.folder((*path, key)))
             except Fault as fault:
-                wrong.add(key)
                 self._problem((*path, key), str(fault))
         for field in FIELDS[kind].values():
             if field.required and field.name not in values:
-                if field.name not in wrong:
+                if field.name not in table:
                     self._problem(path, f"{field.name} is missing; set it, for example {field.name} = {field.example}")
-                wrong.add(field.name)
                 values[field.name] = "testcard"  # keeps the table whole while the other keys are checked
         struct = STRUCTS[kind](**values)
-        for problem in rules.faults(struct, wrong):
+        for problem in rules.faults(struct):
             self._problem((*path, problem.key), problem.text)
         return struct
 

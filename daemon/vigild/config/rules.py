@@ -1,6 +1,6 @@
 """What one key alone cannot say: which keys go together.
 
-    faults("camera.front", config.camera["front"], skip=set())
+    faults(config.camera["front"])   # [Problem("pace", 'found "every", but ...')]
     unused(config)                   # keys that are set and have no effect, as sentences
 
 Pure: nothing is looked up on the machine.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,8 +33,8 @@ class Problem(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    keys: tuple[str, ...]
-    """The rule is skipped when one of these is wrong already; the first one is blamed."""
+    key: str
+    """The one that is blamed."""
     check: Callable[[Any], str | None]
 
 
@@ -128,30 +128,30 @@ def _crop(camera: CameraConfig) -> str | None:
 
 
 _RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
-    DaemonConfig: (_Rule(("socket",), _socket),),
+    DaemonConfig: (_Rule("socket", _socket),),
     ModelConfig: (
-        _Rule(("path", "name"), _path_or_name),
-        _Rule(("variant", "path"), _variant),
-        _Rule(("labels_allowed", "labels_denied"), _allowed_or_denied),
-        _Rule(("delegate",), _delegate),
-        _Rule(("delegate_options", "delegate"), _delegate_options),
+        _Rule("path", _path_or_name),
+        _Rule("variant", _variant),
+        _Rule("labels_allowed", _allowed_or_denied),
+        _Rule("delegate", _delegate),
+        _Rule("delegate_options", _delegate_options),
     ),
     CameraConfig: (
-        _Rule(("source",), _source),
-        _Rule(("pace", "source"), _pace),
-        _Rule(("loop", "source"), _loop),
-        _Rule(("crop",), _crop),
+        _Rule("source", _source),
+        _Rule("pace", _pace),
+        _Rule("loop", _loop),
+        _Rule("crop", _crop),
     ),
 }
 
 
-def faults(table: msgspec.Struct, skip: Collection[str] = ()) -> Iterator[Problem]:
-    """What is wrong between the keys of one table; rules about a key in `skip` are left out."""
+def faults(table: msgspec.Struct) -> Iterator[Problem]:
+    """What is wrong between the keys of one table. Defaults go with everything, so they may stand for a
+    key that is wrong by itself."""
     for rule in _RULES.get(type(table), ()):
-        if not any(key in skip for key in rule.keys):
-            text = rule.check(table)
-            if text is not None:
-                yield Problem(rule.keys[0], text)
+        text = rule.check(table)
+        if text is not None:
+            yield Problem(rule.key, text)
 
 
 def camera_name(name: str) -> str | None:

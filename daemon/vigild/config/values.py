@@ -28,7 +28,7 @@ class Fault(ValueError):
 
 def show(value: object) -> str:
     """A value as TOML would write it, shortened, without credentials."""
-    text = redact(_toml(value, 0))
+    text = _toml(value, 0)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -36,7 +36,8 @@ def _toml(value: object, depth: int) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value[: 4 * SHOWN_CHARACTERS], ensure_ascii=False)
+        # Hidden before it is cut: half a URL no longer shows that it begins with a password.
+        return json.dumps(redact(value)[: 4 * SHOWN_CHARACTERS], ensure_ascii=False)
     if isinstance(value, int):
         # Python refuses to write out integers of more than 4300 digits.
         return str(value) if value.bit_length() < 1024 else f"an integer of {value.bit_length()} bits"
