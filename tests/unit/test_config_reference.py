@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from vigild.config.fields import FIELDS, STRUCTS, Field
-from vigild.config.load import load
+from vigild.config.load import ConfigError, load
 from vigild.config.reference import RELOAD_TEXT, reference
 from vigild.config.schema import CameraConfig, Config
 from vigild.config.values import describe
@@ -68,3 +69,26 @@ def test_lines_are_short_enough_for_a_terminal() -> None:
 def test_it_is_plain_text() -> None:
     assert reference().endswith("\n")
     assert json.dumps(reference(), ensure_ascii=False).count("\\u") == 0
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
+
+
+def fenced(language: str) -> list[str]:
+    """The code blocks of the page on configuration."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_on_configuration_shows_a_file_that_loads() -> None:
+    (text,) = fenced("toml")
+    assert list(load(text).camera) == ["front", "gate"]
+
+
+def test_the_page_on_configuration_shows_real_messages() -> None:
+    (shown,) = fenced("console")
+    with pytest.raises(ConfigError) as refused:
+        load(
+            "[model]\nmin_scor = 0.3\n[camera.front]\nsource = 'clip.mp4'\n[budget]\ntemperature = 75\n",
+            ["camera.front.loop=yes"],
+        )
+    assert shown.splitlines()[1:-2] == refused.value.problems
