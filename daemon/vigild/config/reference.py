@@ -13,12 +13,9 @@ import textwrap
 from typing import Any
 
 from vigild.config.fields import FIELDS, STRUCTS, Field, Number
-from vigild.config.keys import flatten, set_key
 from vigild.config.schema import Reload
 from vigild.config.units import format_value
 from vigild.config.values import describe
-
-__all__ = ["RELOAD_TEXT", "flatten", "reference", "set_key"]
 
 WIDTH = 100
 """Characters a line of comment."""
