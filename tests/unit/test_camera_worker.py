@@ -177,7 +177,8 @@ def test_two_detectors_at_a_time_get_each_frame(rig: CameraRig, folder: Path) ->
     one.take(3)
     two = rig.attach("f", TensorSpec(width=8, height=8, mean=(0.0,) * 3, std=(1.0,) * 3), slots=2)
     first = two.next()
-    assert first.frame in (4, 5, 6)
+    # The oldest that is not acknowledged as far as the worker knows: the last credits may still be on the way.
+    assert 1 <= first.frame <= 6
     two.ring.give_back(first)
     seen_one, seen_two = [], [first.frame]
     deadline_s = time.monotonic() + 20

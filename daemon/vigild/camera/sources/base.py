@@ -20,6 +20,9 @@ Cause = Literal["open", "read", "frozen", "blank", "shape", "exit", "removed"]
 POLL_S = 0.25
 """A stream's grab returns this often without a frame, so that its thread can see to other things."""
 
+MAX_BURST_FRAMES = 64
+"""Frames taken at a time from a sender that is faster than it should be."""
+
 
 class SourceFailed(Exception):
     """The source must be opened again; the message is a sentence without credentials."""

@@ -8,11 +8,12 @@ import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from vigild.camera import warden
 from vigild.camera.frames import Buffers, Picture
-from vigild.camera.sources.base import POLL_S, Grab, Opened, SourceFailed
+from vigild.camera.sources.base import MAX_BURST_FRAMES, POLL_S, Grab, Opened, SourceFailed
 from vigild.camera.sources.mjpeg import Splitter, picture
 from vigild.config.source import redact
 
@@ -74,19 +75,18 @@ class CommandSource:
     def grab(self) -> Grab:
         """The newest frame that is there; waits for one, but not long. Raises SourceFailed."""
         complete = self._splitter.complete
-        timeout_ms: float = POLL_S * 1000
-        while ready := self._poll.poll(timeout_ms):
+        # A command may write without pause, frames or noise: this loop must end all the same.
+        until_s = time.monotonic() + POLL_S
+        while self._splitter.complete - complete <= MAX_BURST_FRAMES and (left_s := until_s - time.monotonic()) > 0:
+            # With a frame at hand, only what waits already can be better.
+            ready = self._poll.poll(left_s * 1000 if self._splitter.complete == complete else 0)
+            if not ready:
+                break
             for fd, _ in ready:
                 if fd == self._err:
                     self._listen()
                 elif not self._read():
                     raise self._ended()
-            if self._splitter.complete > complete:
-                # There is one; but if a newer one waits already, that one is better.
-                timeout_ms = 0.0
-            if self._splitter.complete - complete > 64:
-                # A command that writes without pause must not keep this loop for ever.
-                break
         if self._splitter.complete == complete:
             return Grab.NOTHING
         self.skipped += self._splitter.complete - complete - 1

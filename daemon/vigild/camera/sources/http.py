@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from vigild import __version__
 from vigild.camera.frames import Buffers, Picture
-from vigild.camera.sources.base import POLL_S, Grab, Opened, Source, SourceFailed
+from vigild.camera.sources.base import MAX_BURST_FRAMES, POLL_S, Grab, Opened, Source, SourceFailed
 from vigild.camera.sources.mjpeg import Splitter, picture
 from vigild.camera.sources.unchunk import BadChunk, Unchunk
 from vigild.config.schema import CameraConfig
@@ -27,8 +27,6 @@ from vigild.config.source import redact
 
 MAX_REDIRECTS = 5
 READ_BYTES = 2**18
-MAX_BURST_FRAMES = 64
-"""Frames taken at a time from a server that sends faster than it should."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -142,9 +140,12 @@ class HttpSource:
         if self._video is not None:
             return self._video.grab()
         before = self._splitter.complete
-        while self._splitter.complete - before <= MAX_BURST_FRAMES:
-            timeout_ms = 0.0 if self._splitter.complete > before or self._pending() else POLL_S * 1000
-            if not self._pending() and not self._poll.poll(timeout_ms):
+        # A server may send without pause, frames or noise: this loop must end all the same.
+        until_s = time.monotonic() + POLL_S
+        while self._splitter.complete - before <= MAX_BURST_FRAMES and (left_s := until_s - time.monotonic()) > 0:
+            # With a frame at hand, only what has arrived already can be better.
+            timeout_s = left_s if self._splitter.complete == before else 0.0
+            if not self._pending() and not self._poll.poll(timeout_s * 1000):
                 break
             self._receive()
         found = self._splitter.complete - before
