@@ -3,7 +3,8 @@
 Each command is a module with `add_arguments(parser)` and `run(args) -> int` (the exit status), so
 that `vigild watch` starts without the hub and `vigild run` without the client.
 
-Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 130 interrupted.
+Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 3 no daemon answers,
+130 interrupted.
 """
 
 from __future__ import annotations

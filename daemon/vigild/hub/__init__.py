@@ -10,9 +10,15 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `detector`   the detector in service, and the one that is to follow it
 `deadlines`  how long a stage may take (pure)
 `restarts`   back-off and counting of restarts (pure)
+`ladder`     which delegates to try, best first (pure)
 `links`      a ring between a camera and a detector
 `metrics`    rates and percentiles (pure)
-`server`     the Unix socket; `clients`, `privilege`: its parts
+`snapshots`  pictures that clients wait for
+`health`, `api`  what is told to clients, and what they may ask
+`server`     the Unix socket; `listening`, `clients`, `outbox`, `privilege`: its parts
+`orphans`    children that nobody owns any more
+`discovery`  the first camera of this machine
 `systemd`    readiness, watchdog, passed sockets
 `console`    what a person sees in a terminal
+`main`       the process from start to end
 """

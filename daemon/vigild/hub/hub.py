@@ -343,10 +343,12 @@ class Hub:
         log.set_level(config.daemon.log_level)
         for name in changes.cameras_removed:
             self.remove_camera(name)
+            self.publish_event("camera_removed", camera=name, reason="no longer in the configuration")
         for name in changes.cameras_changed:
             self.change_camera(name, config.camera[name])
         for name in changes.cameras_added:
             self.add_camera(name, config.camera[name])
+            self.publish_event("camera_added", camera=name, reason=redact(config.camera[name].source))
         if self.service.current is not None:
             self.service.config = config.model
             self.service.current.set_filter(config.model)
