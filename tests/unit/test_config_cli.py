@@ -15,7 +15,7 @@ DAEMON = Path(__file__).resolve().parents[2] / "daemon"
 TIMEOUT_S = 60
 
 
-def vigild(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def vigild(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "vigild", *arguments],
         capture_output=True,
@@ -23,7 +23,7 @@ def vigild(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
         encoding="utf-8",
         timeout=TIMEOUT_S,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(DAEMON), "PYTHONUTF8": "1"},
+        env={**os.environ, "PYTHONPATH": str(DAEMON), "PYTHONUTF8": "1", **environment},
         check=False,
     )
 
@@ -61,6 +61,18 @@ def test_config_prints_a_file_that_check_takes(tmp_path: Path) -> None:
     file.write_text(printed.stdout, encoding="utf-8")
     done = vigild("check", "vigild.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "vigild.toml: ok: 1 camera (front), the embedded model\n")
+
+
+def test_a_terminal_that_knows_ascii_only_gets_everything(tmp_path: Path) -> None:
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict"}
+    printed = vigild("config", **ascii_only)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert '"75 °C"' in printed.stdout  # UTF-8: it is a TOML file
+    file = tmp_path / "größe.toml"
+    file.touch()
+    done = vigild("check", str(file), **ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6" in done.stdout
 
 
 def test_check_says_what_a_file_has(tmp_path: Path) -> None:

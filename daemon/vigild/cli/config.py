@@ -6,6 +6,7 @@ vigild config > vigild.toml
 from __future__ import annotations
 
 import argparse
+import sys
 
 from vigild.config.reference import reference
 
@@ -15,5 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(reference(), end="")
+    # A TOML file is UTF-8, whatever the terminal's encoding.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(reference().encode("utf-8"))
+    sys.stdout.buffer.flush()
     return 0
