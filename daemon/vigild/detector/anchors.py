@@ -4,7 +4,7 @@
     boxes = anchors(decoding, width=300, height=300)      # (1917, 4): ycenter, xcenter, height, width
 
 Such files do not say what their anchors are. They come, first of these: from a file beside the
-model, `MODEL.anchors.json` (this module's `Decoding` as JSON); else, when their number is the one it
+model, `MODEL.anchors.json` (a `Decoding` as JSON); from the manifest; else, when their number is the one it
 gives for the input's size, from the generator of the TensorFlow SSD-MobileNets.
 """
 
@@ -12,55 +12,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from vigild.detector.errors import ModelError
+from vigild.models.decoding import Decoding, GridLayer, SsdAnchors
 
 MAX_ANCHORS = 100_000
 """EfficientDet-D4 at 1024 pixels has 196,416; SSD-MobileNets have 2,000 to 20,000."""
 MAX_SIDECAR_BYTES = 16 * 2**20
-
-
-class SsdAnchors(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """TensorFlow's SSD generator (object_detection/anchor_generators/multiple_grid_anchor_generator.py,
-    create_ssd_anchors), with the values of the ssd_mobilenet_v1 and v2 COCO configurations."""
-
-    feature_maps: list[tuple[int, int]] | None = None
-    """Height and width of each; by default ceil(size / 16) and then halved until there are six."""
-    min_scale: float = 0.2
-    max_scale: float = 0.95
-    aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
-    interpolated_aspect_ratio: float = 1.0
-    """Of one more anchor a cell, of a scale between this layer's and the next's; 0 for none."""
-    reduce_boxes_in_lowest_layer: bool = True
-
-
-class GridLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Square anchors of these sizes (pixels) on a grid of this step (pixels)."""
-
-    stride: int
-    sizes: list[float]
-
-
-class Decoding(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """What a file without the detection op leaves unsaid."""
-
-    explicit: list[tuple[float, float, float, float]] | None = None
-    """(ycenter, xcenter, height, width) of each anchor, relative to the input."""
-    ssd: SsdAnchors | None = None
-    grid: list[GridLayer] | None = None
-    scales: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
-    """Divisors of the encodings of y, x, h, w (the inverse of what others call variances)."""
-    box_order: Literal["yxhw", "xywh"] = "yxhw"
-    scores: Literal["auto", "probabilities", "sigmoid", "softmax"] = "auto"
-    """What the scores are, or what makes probabilities of them."""
-    background: bool | None = None
-    """Whether column 0 of the scores is the background; None: found out from the number of labels."""
-    iou_threshold: float = 0.6
-    """Two boxes of a class that overlap by more (intersection over union) are one object."""
 
 
 def sidecar(model_path: str) -> Decoding | None:

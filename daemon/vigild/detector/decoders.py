@@ -8,7 +8,6 @@ import numpy as np
 
 from vigild.config.schema import ModelConfig
 from vigild.detector import anchors, labels
-from vigild.detector.anchors import Decoding, SsdAnchors
 from vigild.detector.decode_anchors import Activation, AnchorDecoder, RawOutput
 from vigild.detector.decode_postprocess import PostProcessDecoder, Read
 from vigild.detector.errors import ModelError
@@ -18,6 +17,7 @@ from vigild.detector.outputs import PostProcessLayout, RawLayout
 from vigild.detector.runtime import Interpreter
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
+from vigild.models.decoding import Decoding, SsdAnchors
 from vigild.tensor import TensorSpec
 
 
@@ -34,13 +34,17 @@ def build(
     layout: PostProcessLayout | RawLayout,
     spec: TensorSpec,
     interpreter: Interpreter,
+    described: Decoding | None = None,
 ) -> tuple[list[str], Decode, list[str]]:
-    """(labels, decoder, what was decided and why). Raises ModelError ("labels…", "anchors")."""
+    """(labels, decoder, what was decided and why). Raises ModelError ("labels…", "anchors").
+
+    `described`: what the manifest says of anchors and encodings.
+    """
     if isinstance(layout, PostProcessLayout):
         classes = facts.postprocess.num_classes if facts.postprocess is not None else 0
         names, note = _labels(config, path, facts, classes)
         return names, PostProcessDecoder(layout, lambda index: _reader(interpreter, facts, index)), [note]
-    return _build_raw(config, path, facts, layout, spec, interpreter)
+    return _build_raw(config, path, facts, layout, spec, interpreter, described)
 
 
 def _reader(interpreter: Interpreter, facts: ModelFacts, index: int) -> Read:
@@ -61,9 +65,15 @@ def _raw_output(interpreter: Interpreter, facts: ModelFacts, index: int) -> RawO
 
 
 def _build_raw(
-    config: ModelConfig, path: str, facts: ModelFacts, layout: RawLayout, spec: TensorSpec, interpreter: Interpreter
+    config: ModelConfig,
+    path: str,
+    facts: ModelFacts,
+    layout: RawLayout,
+    spec: TensorSpec,
+    interpreter: Interpreter,
+    described: Decoding | None,
 ) -> tuple[list[str], Decode, list[str]]:
-    decoding, origin = _decoding(path, layout, spec)
+    decoding, origin = _decoding(path, layout, spec, described)
     table = anchors.anchors(decoding, spec.width, spec.height)
     if len(table) != layout.anchors:
         raise ModelError(
@@ -83,10 +93,12 @@ def _build_raw(
     return names, decode, [f"anchors: {len(table)} from {origin}", f"scores: {activation_note}, {column}", labels_note]
 
 
-def _decoding(path: str, layout: RawLayout, spec: TensorSpec) -> tuple[Decoding, str]:
+def _decoding(path: str, layout: RawLayout, spec: TensorSpec, described: Decoding | None) -> tuple[Decoding, str]:
     beside = anchors.sidecar(path)
     if beside is not None:
         return beside, "the file beside the model"
+    if described is not None:
+        return described, "the manifest"
     usual = Decoding(ssd=SsdAnchors())
     if len(anchors.anchors(usual, spec.width, spec.height)) == layout.anchors:
         return usual, "the generator of the TensorFlow SSD-MobileNets"

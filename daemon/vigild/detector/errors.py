@@ -6,7 +6,7 @@ from __future__ import annotations
 class ModelError(Exception):
     """A model, its labels, the runtime or the delegate is refused.
 
-    `code` is a word for programs: "missing", "unreadable", "not_tflite", "lfs_pointer",
+    `code` is a word for programs: "missing", "manifest", "unreadable", "not_tflite", "lfs_pointer",
     "truncated", "corrupt", "huge", "sha256_mismatch", "several_inputs", "shape", "channels",
     "dtype", "classifier", "outputs", "anchors", "labels", "labels_mismatch", "edgetpu_model",
     "unsupported_op", "runtime", "delegate", "invoke".

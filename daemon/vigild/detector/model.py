@@ -19,7 +19,7 @@ from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs, runtime
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
-from vigild.detector.embedded import DEFAULT_NAME, default_model
+from vigild.detector.embedded import default_model
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
@@ -28,6 +28,8 @@ from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
 from vigild.ipc.messages import ModelReady
 from vigild.ipc.progress import Stage
+from vigild.models.entry import ManifestError
+from vigild.models.resolve import Resolved, describe_twin, resolve
 from vigild.tensor import TensorSpec
 
 
@@ -38,8 +40,6 @@ class Model(NamedTuple):
     labels: list[str]
     decode: Decode
     ready: ModelReady
-    file: ModelFile
-    """Kept open: the interpreter maps it."""
 
 
 def load(
@@ -48,11 +48,26 @@ def load(
     """Load the model of `config` and run it once. `enter` is told the stages. Raises ModelError."""
     started = time.monotonic_ns()
     enter(Stage.LOAD)
-    path = _path(config)
-    file = ModelFile.open(path, config.sha256)
+    found = _resolve(config, delegate)
+    config, path = found.config, found.config.path or str(default_model())
+    with ModelFile.open(path, config.sha256, found.sha256_origin) as file:
+        return _load(config, found, path, file, delegate, runtime_name, enter, started)
+
+
+def _load(
+    config: ModelConfig,
+    found: Resolved,
+    path: str,
+    file: ModelFile,
+    delegate: str,
+    runtime_name: str,
+    enter: Callable[[Stage], object],
+    started: int,
+) -> Model:
+    """`load`, with the file open; what was mapped stays mapped when it is closed."""
     facts = model_facts.read(file.data)
     if facts.edgetpu and delegate in ("xnnpack", "none"):
-        raise runtime.edgetpu_model()
+        raise runtime.edgetpu_model(describe_twin(path, file.sha256))
     input_spec.check_sizes(facts)
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     _check_outputs(facts)
@@ -72,8 +87,8 @@ def load(
 
     shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
     layout = outputs.decide(facts, shapes)
-    names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter)
-    notes = [*passed_over.notes, spec_note, layout.why, *decided]
+    names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
+    notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
     warnings = [*facts.warnings, *passed_over.warnings]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     decode(View(), Filter([], 0.0, 1000))
@@ -82,10 +97,8 @@ def load(
         warnings += _threshold_warning(config, facts)
     taken, nodes, actual = _who_executes(interpreter, config, warnings)
     ready = ModelReady(
-        name=config.name or Path(path).stem,
-        variant=config.variant
-        if config.name and config.variant != "auto"
-        else f"{spec.dtype}-{spec.width}x{spec.height}",
+        name=found.name or Path(path).stem,
+        variant=found.variant or f"{spec.dtype}-{spec.width}x{spec.height}",
         path=path,
         sha256=file.sha256,
         labels=names,
@@ -101,18 +114,14 @@ def load(
         notes=notes,
         warnings=warnings,
     )
-    return Model(interpreter, input_view, spec, names, decode, ready, file)
+    return Model(interpreter, input_view, spec, names, decode, ready)
 
 
-def _path(config: ModelConfig) -> str:
-    if config.path is not None:
-        return config.path
-    if config.name is not None and config.name != Path(DEFAULT_NAME).stem:
-        raise ModelError(
-            "missing",
-            f"There is no model named {config.name!r}; name {Path(DEFAULT_NAME).stem!r}, or a file by model.path.",
-        )
-    return str(default_model())
+def _resolve(config: ModelConfig, delegate: str) -> Resolved:
+    try:
+        return resolve(config, delegate)
+    except ManifestError as error:
+        raise ModelError(error.code, error.message) from None
 
 
 def _check_outputs(facts: ModelFacts) -> None:

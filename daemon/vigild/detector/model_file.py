@@ -53,8 +53,8 @@ class ModelFile(NamedTuple):
         return f"/proc/self/fd/{self.fd}"
 
     @classmethod
-    def open(cls, path: str, sha256: str | None = None) -> ModelFile:
-        """Open and check. Raises ModelError."""
+    def open(cls, path: str, sha256: str | None = None, asked_by: str = "model.sha256") -> ModelFile:
+        """Open and check. `asked_by` is what gives `sha256`, for the message. Raises ModelError."""
         fd = _open(path)
         try:
             info = os.fstat(fd)
@@ -71,8 +71,8 @@ class ModelFile(NamedTuple):
             if sha256 is not None and sha256.lower() != file.sha256:
                 raise ModelError(
                     "sha256_mismatch",
-                    f"{path} has the SHA-256 {file.sha256}, but model.sha256 asks for {sha256.lower()}; "
-                    "fetch the right file or correct the key.",
+                    f"{path} has the SHA-256 {file.sha256}, but {asked_by} asks for {sha256.lower()}; "
+                    "fetch the right file or correct that.",
                 )
         except BaseException:
             file.close()

@@ -244,9 +244,10 @@ def refusal(error: Exception, delegate: str, step: str = "load") -> ModelError:
 _STEPS = {"load": "load", "allocate": "prepare", "invoke": "run"}
 
 
-def edgetpu_model() -> ModelError:
+def edgetpu_model(twin: str = "") -> ModelError:
+    """`twin`: what to use instead, in words, when that is known."""
     return ModelError(
         "edgetpu_model",
         'The model is compiled for the Edge TPU (edgetpu-custom-op) and runs nowhere else; use delegate = "edgetpu" '
-        "with a device, or the same model without _edgetpu in its name.",
+        f"with a device, or {twin or 'the same model without _edgetpu in its name'}.",
     )
