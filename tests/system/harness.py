@@ -182,7 +182,7 @@ class Daemon:
         return self.wait()
 
     def __enter__(self) -> Daemon:
-        return self.start()
+        return self if self.process is not None else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

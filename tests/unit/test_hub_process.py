@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,20 +130,41 @@ def test_orphans_are_killed_with_their_group_and_others_are_not() -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         owned = subprocess.Popen(["sleep", "60"])
-        # A shell that starts a sleep in a session of its own, and dies: the sleep becomes our child.
-        subprocess.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 &"], check=True)
-        time.sleep(0.2)
-        killed = orphans.sweep([owned.pid])
-        assert len(killed) == 1
-        assert killed[0] != owned.pid
+        # A shell that starts a family in a session of its own, and dies: the family's head becomes our child.
+        subprocess.run(["sh", "-c", "setsid sh -c 'setsid sleep 60 & sleep 60' >/dev/null 2>&1 &"], check=True)
+        until(lambda: len(orphans.children()) == 2)
+        head = next(pid for pid in orphans.children() if pid != owned.pid)
+        below = Path(f"/proc/{head}/task/{head}/children")
+        until(lambda: any(os.getsid(int(pid)) == int(pid) for pid in below.read_text().split()))
+        sweeper = orphans.Orphans()
+        assert sweeper.sweep([owned.pid], 100.0) == []
+        assert sweeper.sweep([owned.pid], 100.9) == [], "it has a moment to end by itself"
+        killed = sweeper.sweep([owned.pid], 101.0)
+        assert killed == [head]
+        # The one that had left the group is ours now, and has its moment.
+        until(lambda: sweeper.sweep([owned.pid], 102.0) == [] and len(orphans.children()) == 2)
+        until(lambda: len(sweeper.sweep([owned.pid], 103.1)) == 1)
+        until(lambda: sweeper.sweep([owned.pid], 104.0) == [] and orphans.children() == [owned.pid])
         assert owned.poll() is None
-        for _ in range(100):
-            orphans.sweep([owned.pid])
-            if orphans.children() == [owned.pid]:
-                break
-            time.sleep(0.02)
-        assert orphans.children() == [owned.pid]
     finally:
         owned.kill()
         owned.wait()
         prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def test_at_the_end_orphans_have_no_moment() -> None:
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        subprocess.run(["sh", "-c", "setsid sh -c 'setsid sleep 60 & sleep 60' >/dev/null 2>&1 &"], check=True)
+        until(lambda: bool(orphans.children()))
+        until(lambda: orphans.end([]))
+        assert orphans.children() == []
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)

@@ -22,6 +22,7 @@ from vigild.hub.cameraworker import CameraWorker
 from vigild.hub.detector import Detector, DetectorService
 from vigild.hub.links import Link
 from vigild.hub.metrics import Samples
+from vigild.hub.process import running_pids
 from vigild.hub.server import Server
 from vigild.hub.snapshots import Snapshots
 from vigild.ipc.messages import Detection, ModelReady, PauseCamera, Result, Snapshot
@@ -42,6 +43,9 @@ LAST_WORDS_S = 0.3
 
 LAST_RESULTS_S = 3.0
 """The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
+
+ORPHANS_S = 0.3
+"""For killed orphans to end, and for theirs."""
 
 SHARED_WORKER = "cameras"
 
@@ -81,6 +85,7 @@ class Hub:
         self._detector_down: str | None = None
         self._worker_down: dict[str, str] = {}
         self._finished: asyncio.Future[int] | None = None
+        self._orphans = orphans.Orphans()
         self._grace_s = LAST_WORDS_S
         self._last_tick_ns = 0
         self._blameless_until_ns = 0
@@ -116,16 +121,15 @@ class Hub:
         for worker in self.workers.values():
             worker.stop()
         deadline_s = time.monotonic() + STOP_S
-        while self.pids() and time.monotonic() < deadline_s:
+        while running_pids() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.01)
-        orphans.sweep(self.pids())
+        for pid in running_pids():
+            # In uninterruptible sleep, or it would have ended when it was killed.
+            _log.warning("worker %d does not end; it is left behind", pid)
+        while not orphans.end(running_pids()) and time.monotonic() < deadline_s + ORPHANS_S:
+            await asyncio.sleep(0.01)
         if self.server is not None:
             await self.server.close(self._grace_s)
-
-    def pids(self) -> list[int]:
-        """Worker processes that still run."""
-        processes = [worker.process for worker in self.workers.values()] + list(self.service.processes())
-        return [process.pid for process in processes if process is not None and process.exit_status is None]
 
     # ---- cameras
 
@@ -213,7 +217,6 @@ class Hub:
             self._disconnect(name)
             self.publish_event("worker_died", camera=name, reason=reason)
         self._worker_down[worker.name] = reason
-        orphans.sweep(self.pids())
         self._tell_statuses(time.monotonic_ns())
 
     def camera_opened(self, camera: Camera) -> None:
@@ -397,6 +400,7 @@ class Hub:
             self.service.check(now_ns)
             for worker in self.workers.values():
                 worker.check(now_ns)
+        self._orphans.sweep(running_pids(), now_ns / 1e9)
         heartbeat = now_ns >= self._next_heartbeat_ns
         if heartbeat:
             self._next_heartbeat_ns = now_ns + int(HEARTBEAT_S * 1e9)

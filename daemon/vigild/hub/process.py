@@ -49,6 +49,14 @@ _THREAD_LIMITS = {
 }
 
 
+_running: set[int] = set()
+
+
+def running_pids() -> frozenset[int]:
+    """Of all workers that this hub has started and not seen the end of."""
+    return frozenset(_running)
+
+
 def worker_environment() -> dict[str, str]:
     """The hub's environment as workers get it."""
     env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
@@ -115,6 +123,7 @@ class WorkerProcess:
             worker_end.close()
             os.close(stderr_write)
         self.pid = self._popen.pid
+        _running.add(self.pid)
         self.channel: Channel[Any] = Channel(hub_end, decode)
         self._stderr = stderr_read
         self._pidfd = os.pidfd_open(self.pid)
@@ -187,6 +196,7 @@ class WorkerProcess:
         status = self._popen.poll()
         if status is None:
             return
+        _running.discard(self.pid)
         self._readable_rest()
         self.exit_status = status
         reason = self._reason(status)
