@@ -49,8 +49,15 @@ def test_a_systemd_that_is_gone_does_not_hurt(systemd: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("usec", "pid", "half_s"), [("3000000", None, 1.5), ("3000000", "self", 1.5), ("3000000", "1", None), ("junk", None, None), (None, None, None)]
-)  # fmt: skip
+    ("usec", "pid", "half_s"),
+    [
+        ("3000000", None, 1.5),
+        ("3000000", "self", 1.5),
+        ("3000000", "1", None),
+        ("junk", None, None),
+        (None, None, None),
+    ],
+)
 def test_the_watchdog_is_fed_twice_per_period(
     monkeypatch: pytest.MonkeyPatch, usec: str | None, pid: str | None, half_s: float | None
 ) -> None:
@@ -68,7 +75,11 @@ def test_passed_sockets_are_taken_when_they_are_for_this_process(tmp_path: Path)
     code = "from vigild.hub.systemd import passed_sockets; print([s.getsockname() for s in passed_sockets()])"
     for pid, expected in (("$$", f"['{tmp_path}/s']"), ("1", "[]")):
         out = subprocess.run(
-            ["bash", "-c", f'exec 3<&{sock.fileno()}; LISTEN_FDS=1 LISTEN_PID={pid} exec "{sys.executable}" -c "{code}"'],
+            [
+                "bash",
+                "-c",
+                f'exec 3<&{sock.fileno()}; LISTEN_FDS=1 LISTEN_PID={pid} exec "{sys.executable}" -c "{code}"',
+            ],
             pass_fds=[sock.fileno()],
             capture_output=True,
             text=True,
