@@ -157,6 +157,17 @@ def test_redirect_and_credentials(rig: CameraRig) -> None:
     assert not any("secre" in str(message) or "se:cret" in str(message) for message in rig.messages)
 
 
+def test_digest_authentication(rig: CameraRig) -> None:
+    with Server(sys.executable, "mjpeg_server.py", "digest=user:secret") as server:
+        rig.add("right", CameraConfig(source=f"http://user:secret@127.0.0.1:{server.port}/stream"))
+        rig.add("none", CameraConfig(source=f"http://127.0.0.1:{server.port}/stream"))
+        link = rig.attach("right")
+        assert rig.until(CameraOpened, timeout_s=40.0).camera == "right"
+        flows(link)
+        assert "wants other credentials (401)" in next(m for m in rig.messages if isinstance(m, CameraLost)).reason
+    assert "secret" not in rig.end()
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

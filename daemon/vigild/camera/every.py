@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from vigild.camera.pipeline import CameraThread
 
 READ_AHEAD = 1
-_SKIP_STEP = 64
-"""Frames passed over between two signs of life."""
 
 
 class Every:
@@ -117,11 +115,10 @@ class Every:
         passed = 0
         while frames > 0:
             camera.lane.enter(Stage.GRAB)
-            wanted = min(frames, _SKIP_STEP)
-            done = self._source.skip(wanted)
+            done = self._source.skip(frames)
             frames -= done
             passed += done
-            if done == wanted:
+            if done:
                 continue
             if not camera.config.loop:
                 self._ended = True

@@ -1,4 +1,4 @@
-"""An HTTP server of MJPEG, as a process: python mjpeg_server.py PORT [chunked] [auth=USER:PASSWORD] [fps=N]
+"""An HTTP server of MJPEG, as a process: python mjpeg_server.py PORT [chunked] [auth|digest=USER:PASSWORD] [fps=N]
 
 /stream   multipart, changing pictures        /frozen   the same picture again and again
 /blank    one single colour                   /sizes    the size changes after 15 frames
@@ -11,6 +11,8 @@ Prints its port once it listens; port 0 takes a free one.
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +24,7 @@ import numpy as np
 OPTIONS = dict(argument.partition("=")[::2] for argument in sys.argv[2:])
 FPS = float(OPTIONS.get("fps", 25))
 BOUNDARY = b"frame"
+REALM, NONCE = "camera", "abcdef0123456789"
 
 
 def picture(n: int, width: int = 640, height: int = 480) -> bytes:
@@ -33,6 +36,19 @@ def picture(n: int, width: int = 640, height: int = 480) -> bytes:
 
 def encode(pixels: Any) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels)[1])
+
+
+def digest_is_right(userinfo: str, given: str, method: str) -> bool:
+    """RFC 2617, without qop."""
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', given))
+    user, _, password = userinfo.partition(":")
+    one = md5(f"{user}:{REALM}:{password}")
+    two = md5(f"{method}:{fields.get('uri', '')}")
+    return fields.get("response") == md5(f"{one}:{NONCE}:{two}")
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 BLANK = encode(np.full((480, 640, 3), (0, 135, 0), np.uint8))
@@ -47,7 +63,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = OPTIONS.get("auth")
         given = self.headers.get("Authorization", "")
-        if wanted and given != "Basic " + base64.b64encode(wanted.encode()).decode():
+        digest = OPTIONS.get("digest")
+        if digest and not digest_is_right(digest, given, self.command):
+            self.answer(401, "text/plain", b"no", ("WWW-Authenticate", f'Digest realm="{REALM}", nonce="{NONCE}"'))
+        elif wanted and given != "Basic " + base64.b64encode(wanted.encode()).decode():
             self.answer(401, "text/plain", b"no")
         elif self.path == "/moved":
             self.send_response(302)
@@ -63,8 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.stream()
 
-    def answer(self, status: int, kind: str, body: bytes) -> None:
+    def answer(self, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> None:
         self.send_response(status)
+        for header in headers:
+            self.send_header(*header)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

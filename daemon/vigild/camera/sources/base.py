@@ -71,7 +71,7 @@ class Source(Protocol):
         """The grabbed frame. Raises BadFrame for one that cannot be decoded, SourceFailed."""
 
     def skip(self, frames: int) -> int:
-        """Pass over up to `frames` frames without decoding; returns how many there were."""
+        """Pass over some frames, at most `frames`; returns how many, 0 at the end. Takes no longer than a few grabs."""
 
     def rewind(self) -> None:
         """Start again at the first frame (only sources that end). Raises SourceFailed."""

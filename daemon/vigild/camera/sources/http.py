@@ -2,7 +2,7 @@
 
 `http.client` does the connection and the header; the body is then read from the socket itself,
 so that all that has arrived can be taken and only the newest frame is kept. A video that is not
-MJPEG is handed to OpenCV's FFmpeg.
+MJPEG, and a server that asks for digest authentication, are handed to OpenCV's FFmpeg.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class HttpSource:
                     url = self._redirected(url, location)
                     self.close()
                     continue
-                return self._opened(response)
+                return self._opened(url, response)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceFailed("open", f"{redact(self._url)}: {_words(error)}") from None
         raise SourceFailed("open", f"{redact(self._url)} redirects more than {MAX_REDIRECTS} times")
@@ -74,8 +74,7 @@ class HttpSource:
             raise SourceFailed("open", f"{redact(self._url)} redirects to {redact(location)}, which is not HTTP")
         source = urlsplit(url)
         userinfo, at, _ = source.netloc.rpartition("@")
-        same = (source.hostname, source.scheme) == (target.hostname, target.scheme)
-        if at and "@" not in target.netloc and same:
+        if at and "@" not in target.netloc and _same_server(source, target):
             target = target._replace(netloc=f"{userinfo}@{target.netloc}")
         return target.geturl()
 
@@ -98,9 +97,11 @@ class HttpSource:
         self._response = connection.getresponse()
         return self._response
 
-    def _opened(self, response: http.client.HTTPResponse) -> Opened:
+    def _opened(self, url: str, response: http.client.HTTPResponse) -> Opened:
         kind = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         where = redact(self._url)
+        if response.status == 401 and urlsplit(url).username is not None and _wants_digest(response):
+            return self._open_video(url)
         if response.status in (401, 403):
             raise SourceFailed("open", f"{where}: the server wants other credentials ({response.status}); {_HOW_AUTH}")
         if response.status != 200:
@@ -112,16 +113,16 @@ class HttpSource:
                 "open", f"{where} is a web page ({kind}), not a stream; give the address of the picture in it"
             )
         if kind.startswith("video/") and kind not in ("video/x-motion-jpeg", "video/x-mjpeg", "video/mjpeg"):
-            return self._open_video()
+            return self._open_video(url)
         self._start(response)
         return Opened(0.0, f"HTTP, {where}, {kind or 'no content type'}")
 
-    def _open_video(self) -> Opened:
+    def _open_video(self, url: str) -> Opened:
         from vigild.camera.sources.video import StreamSource
 
         self.close()
         config = self._config
-        self._video = StreamSource(self._url, config.decode_threads, config.open_timeout, config.read_timeout)
+        self._video = StreamSource(url, config.decode_threads, config.open_timeout, config.read_timeout)
         return self._video.open()
 
     def _start(self, response: http.client.HTTPResponse) -> None:
@@ -207,7 +208,16 @@ class HttpSource:
         self._response = self._connection = self._socket = None
 
 
-_HOW_AUTH = "write them as http://USER:PASSWORD@HOST/ (basic authentication)"
+def _same_server(source: SplitResult, target: SplitResult) -> bool:
+    """Whether credentials for `source` may be sent to `target`: the same origin, or its encrypted twin."""
+    if source.hostname != target.hostname:
+        return False
+    if source.scheme == target.scheme:
+        return source.port == target.port
+    return target.scheme == "https"
+
+
+_HOW_AUTH = "write them as http://USER:PASSWORD@HOST/"
 
 
 def _headers(parts: SplitResult) -> dict[str, str]:
@@ -216,6 +226,10 @@ def _headers(parts: SplitResult) -> dict[str, str]:
         userinfo = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(userinfo.encode()).decode()
     return headers
+
+
+def _wants_digest(response: http.client.HTTPResponse) -> bool:
+    return any(value.lower().startswith("digest") for value in response.headers.get_all("WWW-Authenticate", []))
 
 
 def _buffered(response: http.client.HTTPResponse) -> bytes:

@@ -16,6 +16,10 @@ MAX_FPS = 1000.0
 """A container without a frame rate makes FFmpeg answer with its time base, such as 90000."""
 
 
+SKIP_FRAMES = 8
+"""Grabbed at a time when frames are passed over: each is decoded, so more would look like a hang on a small board."""
+
+
 def _fourcc(capture: cv2.VideoCapture) -> str:
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
     text = "".join(chr(code >> shift & 0xFF) for shift in (0, 8, 16, 24))
@@ -117,6 +121,7 @@ class FileSource(_Capture):
 
     def skip(self, frames: int) -> int:
         # Seeking lands on key frames, or beside them; only grabbing counts frames exactly.
+        frames = min(frames, SKIP_FRAMES)
         for done in range(frames):
             if self.grab() is Grab.END:
                 return done
