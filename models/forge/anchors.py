@@ -68,20 +68,20 @@ def assign(anchors: NDArray[np.float32], level_sizes: list[int], boxes: NDArray[
     corners = np.concatenate([centres - anchors[:, 2:] / 2, centres + anchors[:, 2:] / 2], axis=1)
     overlap = box_iou(boxes, corners)
     distance = np.square(((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None] - centres[None]).sum(axis=2)
-    best = np.zeros(len(anchors), np.float32)
     start_of_level = np.cumsum([0, *level_sizes])
-    for index, box in enumerate(boxes):
-        picks = []
-        for start, count in zip(start_of_level[:-1], level_sizes, strict=True):
-            k = min(CANDIDATES_PER_LEVEL, count)
-            picks.append(start + np.argpartition(distance[index, start : start + count], k - 1)[:k])
-        picked = np.concatenate(picks)
-        iou = overlap[index, picked]
-        inside = ((centres[picked] > box[:2]) & (centres[picked] < box[2:])).all(axis=1)
-        positive = picked[(iou >= iou.mean() + iou.std()) & inside]
-        if len(positive) == 0:
-            positive = picked[[iou.argmax()]]
-        wins = overlap[index, positive] > best[positive]
-        owner[positive[wins]] = index
-        best[positive[wins]] = overlap[index, positive[wins]]
+    picks = []
+    for start, count in zip(start_of_level[:-1], level_sizes, strict=True):
+        k = min(CANDIDATES_PER_LEVEL, count)
+        picks.append(start + np.argpartition(distance[:, start : start + count], k - 1, axis=1)[:, :k])
+    picked = np.concatenate(picks, axis=1)
+    iou = np.take_along_axis(overlap, picked, axis=1)
+    near = centres[picked]
+    inside = ((near > boxes[:, None, :2]) & (near < boxes[:, None, 2:])).all(axis=2)
+    positive = (iou >= iou.mean(axis=1, keepdims=True) + iou.std(axis=1, keepdims=True)) & inside
+    none = ~positive.any(axis=1)
+    positive[none, iou[none].argmax(axis=1)] = True
+    # In the order of IoU: the last to write, so the best overlap, owns an anchor that several boxes want.
+    which, column = positive.nonzero()
+    order = np.argsort(iou[which, column], kind="stable")
+    owner[picked[which, column][order]] = which[order]
     return owner

@@ -155,13 +155,15 @@ class PhotoSampler:
         """One sample for an input of `size` px."""
         if rng.random() < self.scenes:
             return render_scene(rng, size)
+        largest = 2.2
         if rng.random() < self.mosaics:
+            largest = 1.0  # its objects are small enough
             image, boxes, classes, doubts, doubted = self._mosaic(rng, size)
         else:
             photo = self.photos[int(rng.choice(len(self.photos), p=self._odds))]
             image, boxes, doubts = photo.image, photo.boxes, photo.doubts
             classes, doubted = list(photo.classes), list(photo.doubted)
-        window = _window(rng, image.shape[1], image.shape[0])
+        window = _window(rng, image.shape[1], image.shape[0], largest)
         image = _cut(image, window, size, rng)
         boxes, classes, more, more_classes = _clip(boxes, classes, window, size)
         doubts, doubted, rest, rest_classes = _clip(doubts, doubted, window, size)
@@ -198,11 +200,13 @@ class PhotoSampler:
         return canvas, np.concatenate(boxes), classes, np.concatenate(doubts), doubted
 
 
-def _window(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
-    """The part of a picture to show, relative (xmin, ymin, xmax, ymax); beyond 0..1 it is padded."""
+def _window(rng: np.random.Generator, width: int, height: int, largest: float) -> NDArray[np.float32]:
+    """The part of a picture to show, relative (xmin, ymin, xmax, ymax); beyond 0..1 it is padded.
+
+    largest: of its area, in pictures."""
     if rng.random() < 0.2:
         return np.array([0, 0, 1, 1], np.float32)
-    area = float(np.exp(rng.uniform(np.log(0.2), np.log(2.2))))
+    area = float(np.exp(rng.uniform(np.log(0.2), np.log(largest))))
     aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55)))) * (1.0 if rng.random() < 0.5 else height / width)
     w, h = (area * aspect) ** 0.5, (area / aspect) ** 0.5
     x = rng.uniform(min(0, 1 - w), max(0, 1 - w))

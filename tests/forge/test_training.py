@@ -1,0 +1,116 @@
+"""A short run of the real recipe on a small network: it learns, resumes, guards, and exports."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from forge.anchors import make_anchors
+from forge.batches import TargetMaker
+from forge.evaluate import Runner
+from forge.losses import detection_loss
+from forge.net import Detector, NetConfig
+from forge.scenes import Sample, render_scene
+from forge.train import NonFiniteLossError, TrainConfig, load_detector, train
+from vigild.camera.testcard import LABELS
+
+SMALL = TrainConfig(
+    net=NetConfig(labels=LABELS, size=96, width=0.35, pyramid_channels=16, levels=3),
+    steps=30,
+    batch=8,
+    checkpoint_steps=10,
+    stages=((0.5, 64),),
+)
+
+
+def loss_on_fresh_scenes(detector: Detector) -> float:
+    targets = TargetMaker(LABELS, 96, 3)
+    rng = np.random.default_rng(99)
+    inputs, wanted = targets.batch([render_scene(rng, 96) for _ in range(16)])
+    with torch.no_grad():
+        codes, logits = detector(inputs)
+    return float(sum(detection_loss(codes, logits, torch.from_numpy(targets.anchors), wanted)))
+
+
+def test_a_short_run_learns_and_is_resumed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    untrained = loss_on_fresh_scenes(Detector(SMALL.net).eval())
+    first = train(dataclasses.replace(SMALL, steps=20), render_scene, tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 20
+    longer = train(SMALL, render_scene, tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 30
+    assert loss_on_fresh_scenes(longer) < untrained
+    changed = [not torch.equal(a, b) for a, b in zip(first.parameters(), longer.parameters(), strict=True)]
+    assert all(changed)
+
+
+def test_a_loss_that_stays_infinite_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLossError, match=r"not finite 5 steps in a row.*learning rate"):
+        train(dataclasses.replace(SMALL, rate=float("inf")), render_scene, tmp_path)
+
+
+def test_a_failing_sampler_is_not_waited_for(tmp_path: Path) -> None:
+    def broken(rng: np.random.Generator, size: int) -> Sample:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        train(SMALL, broken, tmp_path)
+
+
+def test_unlabelled_classes_and_doubts_do_not_count() -> None:
+    targets = TargetMaker(LABELS, 96, 3)
+    rng = np.random.default_rng(0)
+    sample = dataclasses.replace(
+        render_scene(rng, 96),
+        boxes=np.array([[0.1, 0.1, 0.5, 0.5]], np.float32),
+        classes=["circle"],
+        unlabelled=frozenset({"star"}),
+        ignore_boxes=np.array([[0.5, 0.5, 0.9, 0.9]], np.float32),
+        ignore_classes=["square"],
+    )
+    _, wanted = targets.batch([sample])
+    weights = wanted.weights[0].numpy()
+    assert (weights[:, LABELS.index("star")] == 0).all()
+    assert (weights[:, LABELS.index("triangle")] == 1).all()
+    square = weights[:, LABELS.index("square")]
+    assert 0 < (square == 0).sum() < len(square) / 2
+    assert wanted.positive.sum() > 0
+
+
+def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:
+    """float32 and int8 files agree with PyTorch, carry their labels, and end in the op."""
+    from forge.evaluate import Detection, tally
+    from forge.export import export
+    from forge.metadata import Card
+    from forge.postprocess import PostProcess
+
+    train(dataclasses.replace(SMALL, steps=60, stages=()), render_scene, tmp_path)
+    detector = load_detector(tmp_path / "checkpoint.pt")
+    rng = np.random.default_rng(5)
+    pictures = [render_scene(rng, 96).image for _ in range(20)]
+    card = Card("small", "a test's", "Apache-2.0")
+    settings = PostProcess(score_threshold=0.02)
+    files = export(detector, pictures, tmp_path, "small", card, settings=settings, variants=("float32", "int8"))
+    with zipfile.ZipFile(files["int8"]) as archive:
+        assert archive.read("labels.txt").decode().split() == list(LABELS)
+    float32, int8 = Runner(files["float32"]), Runner(files["int8"])
+    assert int8.input["dtype"] == np.int8
+    assert int8.input["quantization"] == (1 / 128, 0)
+    anchors = torch.from_numpy(make_anchors(96, 3))
+    for picture in pictures[:5]:
+        found = float32.detect(np.ascontiguousarray(picture[..., ::-1]))
+        with torch.no_grad():
+            tensor = (torch.from_numpy(picture).float() - 127.5) / 127.5
+            _, logits = detector(tensor.permute(2, 0, 1)[None])
+        assert found[0].score == pytest.approx(float(torch.sigmoid(logits).max()), abs=1e-3)
+    assert len(anchors) == sum(side * side for side in (12, 6, 3))
+    assert isinstance(found[0], Detection)
+    best = [int8.detect(np.ascontiguousarray(p[..., ::-1]))[0].score for p in pictures]
+    exact = [float32.detect(np.ascontiguousarray(p[..., ::-1]))[0].score for p in pictures]
+    assert np.abs(np.array(best) - np.array(exact)).mean() < 0.05
+    assert tally([], found).invented == len(found)
