@@ -21,6 +21,7 @@ from vigild.config.changes import diff, taken_up
 from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError
 from vigild.config.schema import Config, ModelConfig
+from vigild.config.source import parse_source
 from vigild.hub.detector import Refused
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub, as_wire
@@ -147,6 +148,7 @@ class Api:
             new = set_keys(self._hub.config, values)
         except ConfigError as error:
             raise RequestError("invalid", "; ".join(error.problems)) from None
+        _refuse_new_code(self._hub.config, new)
         return await self._take_up(new)
 
     async def reload(self) -> str:
@@ -191,3 +193,19 @@ class Api:
         text = changes.describe()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
+
+
+def _refuse_new_code(old: Config, new: Config) -> None:
+    """The privileged group may steer the daemon, but not run programs as its user: those come from the file alone.
+
+    Raises RequestError.
+    """
+    for name, camera in new.camera.items():
+        if camera.source != old.camera[name].source and parse_source(camera.source).kind == "exec":
+            raise RequestError(
+                "forbidden", f"camera.{name}.source: an exec: source cannot be set by a client; write it into the file"
+            )
+    if new.model.delegate != old.model.delegate and "/" in new.model.delegate:
+        raise RequestError(
+            "forbidden", "model.delegate: a library's path cannot be set by a client; write it into the file"
+        )
