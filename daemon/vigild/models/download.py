@@ -69,9 +69,9 @@ class Partial:
         while True:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.file = os.fdopen(os.open(self.path, flags, 0o644), "r+b")
+                self.file = os.fdopen(os.open(self.path, flags, 0o644), "r+b", buffering=0)
             except OSError as error:
-                raise DownloadError(_disk_fault(self.path, error)) from None
+                raise disk_fault(self.path, error) from None
             try:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -92,6 +92,12 @@ class Partial:
 
     def size(self) -> int:
         return os.fstat(self.file.fileno()).st_size
+
+    def write(self, data: bytes) -> None:
+        """Add all of it. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.file.write(rest) :]
 
     def cut(self, size: int = 0) -> None:
         """Keep only the first `size` bytes."""
@@ -121,7 +127,6 @@ class Partial:
 
     def move_to(self, target: Path) -> None:
         """Make it durable and give it its name, in one step."""
-        self.file.flush()
         os.fsync(self.file.fileno())
         self.path.replace(target)
         self._about.unlink(missing_ok=True)
@@ -138,7 +143,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class Download:
-    """One address into one partial file. `run` raises DownloadError."""
+    """One address into one partial file. `run` raises DownloadError, and OSError for the file's own faults."""
 
     def __init__(
         self,
@@ -183,8 +188,6 @@ class Download:
                 if failures >= ATTEMPTS or attempt == ATTEMPTS_IN_ALL:
                     raise DownloadError(f"{self._url}: {broken}; given up after {attempt} attempts") from None
                 self._sleep(2.0 ** (failures - 1))
-            except OSError as error:
-                raise DownloadError(_disk_fault(self._partial.path, error)) from None
 
     def _adopt(self) -> None:
         """Keep what an earlier run left only if it can be of the same file."""
@@ -314,15 +317,15 @@ class Download:
                 break
             here += len(data)
             if here > self._max or (total and here > total):
+                self._partial.cut()
                 raise DownloadError(f"{self._url}: the server sends more than the {total or self._max} bytes expected")
-            self._partial.file.write(data)
+            self._partial.write(data)
             self._progress(here, total or self._expected)
             now = time.monotonic()
             if now - since > self._stall_s:
                 if here - since_bytes < STALL_BYTES:
                     raise _Again(f"only {here - since_bytes} bytes came in {now - since:.0f} s")
                 since, since_bytes = now, here
-        self._partial.file.flush()
         wanted = total or self._expected
         if wanted and here < wanted:
             raise _Again(f"the connection ended after {here} of {wanted} bytes")
@@ -330,11 +333,12 @@ class Download:
 
 def next_url(url: str, location: str) -> str:
     """Where a redirect leads. Raises DownloadError for what must not be followed."""
-    target = urljoin(url, location).partition("#")[0]
     try:
-        old, new = urlsplit(url), urlsplit(target)
+        target = urljoin(url, location).partition("#")[0]
+        old, new, given = urlsplit(url), urlsplit(target), urlsplit(location)
         fits = bool(location and new.hostname and new.scheme in ("http", "https") and not new.username)
-        fits = fits and (new.port is None or new.port > 0)
+        # urljoin takes "http://" and "//" for empty references.
+        fits = fits and (new.port is None or new.port > 0) and (bool(given.netloc) or "//" not in location[:8])
     except ValueError:
         fits = False
     if not fits or not target.isascii() or any(c <= " " for c in target):
@@ -350,10 +354,11 @@ def _validator(headers: Message) -> str:
     return etag if etag.startswith('"') and len(etag) < 1000 else ""
 
 
-def _disk_fault(path: Path, error: OSError) -> str:
+def disk_fault(path: Path, error: OSError) -> DownloadError:
+    """Why a file cannot be written, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path.parent} is full; make room, or name another folder by $VIGILD_MODELS"
+        return DownloadError(f"{path.parent} is full; make room, or name another folder by $VIGILD_MODELS")
     hint = ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "; run it as root (sudo), or name a folder of your own by $VIGILD_MODELS"
-    return f"{path} cannot be written: {error.strerror or error}{hint}"
+    return DownloadError(f"{path} cannot be written: {error.strerror or error}{hint}")

@@ -61,7 +61,7 @@ _VARIANT: dict[str, Type] = {
     "size": Fixed((_SIDE, _SIDE)),
     "dtype": Choice(("uint8", "int8", "int16", "float32")),
     "layout": Choice(("NHWC", "NCHW")),
-    "delegate": Choice((EDGETPU,)),
+    "delegate": Text(pattern=f"^{EDGETPU}$", form=f'"{EDGETPU}"'),
     "cpu_twin": _TEXT,
     "embedded": Flag(),
     "coco_ap": Number(ge=0, le=1),

@@ -14,10 +14,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vigild.models import store
-from vigild.models.download import TIMEOUT_S, Download, DownloadError, Partial, Progress
+from vigild.models.download import TIMEOUT_S, Download, DownloadError, Partial, Progress, disk_fault
 from vigild.models.entry import Entry, ManifestError, Variant
 from vigild.models.manifest import MAX_MODEL_BYTES
 
@@ -65,14 +65,21 @@ def pull(
     if not variant.url:
         raise ManifestError(_no_address(entry, variant, folder), "missing")
     target = store.place(folder, entry, variant)
-    expected = store.expected_hash(variant, target)
-    if not force and target.is_file():
-        found = _hash(target)
-        if found == expected or not expected:
-            return Pulled(target, found, fetched=False, first=not expected and _record(target, found))
-    options: dict[str, object] = {"timeout_s": timeout_s}
+    options: dict[str, Any] = {"timeout_s": timeout_s}
     if sleep is not None:
         options["sleep"] = sleep
+    try:
+        return _pull(variant, target, progress, force, options)
+    except OSError as error:
+        raise disk_fault(target, error) from None
+
+
+def _pull(variant: Variant, target: Path, progress: Progress, force: bool, options: dict[str, Any]) -> Pulled:
+    expected = store.expected_hash(variant, target)
+    if not force and target.is_file():
+        found = store.hash_file(target)
+        if found == expected or not expected:
+            return Pulled(target, found, fetched=False, first=not expected and _record(target, found))
     faults: list[str] = []
     with Partial(target) as partial:
         for url in variant.url:
@@ -81,7 +88,7 @@ def pull(
             except DownloadError as error:
                 faults.append(str(error))
                 continue
-            _place(partial, target)
+            partial.move_to(target)
             return Pulled(target, found, fetched=True, first=not expected and _record(target, found))
     raise DownloadError("; ".join(faults))
 
@@ -96,7 +103,7 @@ def _no_address(entry: Entry, variant: Variant, folder: Path) -> str:
 
 
 def _fetch(
-    url: str, variant: Variant, partial: Partial, expected: str, progress: Progress, options: dict[str, object]
+    url: str, variant: Variant, partial: Partial, expected: str, progress: Progress, options: dict[str, Any]
 ) -> str:
     """Download, unpack and check; the hash. The partial file is then the model."""
     size = 0 if variant.member else variant.bytes
@@ -108,14 +115,14 @@ def _fetch(
             max_bytes=MAX_MODEL_BYTES,
             hash_known=bool(expected),
             progress=progress,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         download.run()
         try:
             if variant.member:
                 _unpack(partial, variant, url)
             _check_kind(partial, url)
-            found = _hash(partial.path)
+            found = store.hash_file(partial.path)
             if expected and found != expected:
                 raise DownloadError(f"{url}: the file has the SHA-256 {found}, but {expected} is expected")
             return found
@@ -141,8 +148,7 @@ def _unpack(partial: Partial, variant: Variant, url: str) -> None:
     if len(data) > limit:
         raise DownloadError(f"{url}: {variant.member} has more than the {limit} bytes expected")
     partial.cut()
-    partial.file.write(data)
-    partial.file.flush()
+    partial.write(data)
 
 
 def _check_kind(partial: Partial, url: str) -> None:
@@ -160,27 +166,10 @@ def _check_kind(partial: Partial, url: str) -> None:
     raise DownloadError(f"{url}: what came is no TFLite model{kind}; expected {MAGIC!r} at byte 4")
 
 
-def _hash(path: Path) -> str:
-    try:
-        return store.hash_file(path)
-    except OSError as error:
-        raise DownloadError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _place(partial: Partial, target: Path) -> None:
-    try:
-        partial.move_to(target)
-    except OSError as error:
-        raise DownloadError(f"{target} cannot be written: {error.strerror}") from None
-
-
 def _record(target: Path, sha256: str) -> bool:
     """Keep the hash of a first download beside the file; returns True."""
     path = store.record_path(target)
     temporary = path.with_name(path.name + ".new")
-    try:
-        temporary.write_text(f"{sha256}  {target.name}\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise DownloadError(f"{path} cannot be written: {error.strerror}") from None
+    temporary.write_text(f"{sha256}  {target.name}\n")
+    temporary.replace(path)
     return True

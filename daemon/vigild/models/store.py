@@ -55,11 +55,9 @@ def own_folder(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -
 
 
 def _writable(folder: Path) -> bool:
-    """Whether it can be written to, or made. A missing parent that root alone may make does not count."""
-    if folder.is_dir():
-        return os.access(folder, os.W_OK | os.X_OK)
-    existing = next(parent for parent in folder.parents if parent.is_dir())
-    return os.access(existing, os.W_OK | os.X_OK)
+    """Whether it can be written to, or made."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
 def place(folder: Path, entry: Entry, variant: Variant) -> Path:
