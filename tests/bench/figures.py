@@ -67,6 +67,8 @@ class Figure:
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
     """Why it could not be measured."""
+    beyond: Figure | None = None
+    """Another figure whose value is subtracted."""
     unfit: str = ""
     """Why it says nothing on this machine although it was measured."""
     digits: int = 3
@@ -90,7 +92,10 @@ class Figure:
 
     @property
     def value(self) -> float | None:
-        return STATISTICS[self.statistic](self.counted) if self.counted else None
+        if not self.counted:
+            return None
+        value = STATISTICS[self.statistic](self.counted)
+        return value if self.beyond is None else value - (self.beyond.value or 0.0)
 
     def verdict(self, judge: bool) -> tuple[Literal["reached", "missed", "not judged", "compare"], str]:
         """The word, and why when it is not a judgement."""

@@ -26,7 +26,7 @@ class Plan:
     process's memory happens to lie makes a per cent or two, and must not decide."""
     starts: int
     stream_s: float
-    """Length of the windows of the rows that look at a live stream."""
+    """Length of a window of the clients row."""
 
     short: bool = False
     """Only to see that it works."""
@@ -37,7 +37,7 @@ class Plan:
         return 2 * self.windows
 
 
-FULL = Plan(window_s=2.0, windows=12, sessions=3, starts=10, stream_s=5.0)
+FULL = Plan(window_s=2.0, windows=12, sessions=3, starts=10, stream_s=8.0)
 QUICK = Plan(window_s=1.0, windows=3, sessions=1, starts=3, stream_s=3.0, short=True)
 
 

@@ -26,9 +26,11 @@ class Stream:
         self._rest = client._rest
 
     def take(self, seconds: float, until: Callable[[bytes], bool] | None = None) -> list[dict[str, Any]]:
-        """The `detections` of the next seconds, each with `received_ns` (monotonic); less if `until` is
-        true of a piece that was read."""
+        """The `detections` of the next seconds, each with `received_ns` (monotonic); less if `until` is true of
+        a piece that was read. Without `until`, what came before the call is dropped: nobody knows when it did."""
         pieces: list[tuple[int, bytes]] = []
+        while until is None and self._poll.poll(0) and (data := self._sock.recv(1 << 20)):
+            self._rest = (self._rest + data).rpartition(b"\n")[2]
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if not self._poll.poll(left * 1000):
