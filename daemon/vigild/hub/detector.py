@@ -223,8 +223,8 @@ class DetectorService:
         assert ready is not None
         self._served = True
         _log.info(
-            "model %s (%s, %s %s) on %s %s, delegate %s (%d of %d nodes), %d thread%s; loaded in %.0f ms",
-            *(ready.name, ready.variant, ready.spec.dtype, f"{ready.spec.width}x{ready.spec.height}"),
+            "model %s (%s) on %s %s, delegate %s (%d of %d nodes), %d thread%s; loaded in %.0f ms",
+            *(ready.name, ready.variant),
             *(ready.runtime, ready.runtime_version, ready.delegate, ready.delegate_nodes, ready.total_nodes),
             *(ready.threads, "" if ready.threads == 1 else "s", ready.load_ms),
         )
