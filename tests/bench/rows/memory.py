@@ -28,6 +28,8 @@ def measure(plan: Plan) -> list[Figure]:
         for name in ("hub", "camera worker", "detector worker")
     }
     totals: dict[int, float] = {}
+    shared: dict[int, str] = {}
+    """Why the sum with so many cameras does not count."""
     for cameras in CAMERAS:
         tables = [camera(clips.mjpeg_camera(), name=f"c{number}") for number in range(cameras)]
         with daemon(configuration(*tables)) as running:
@@ -38,6 +40,7 @@ def measure(plan: Plan) -> list[Figure]:
                 sizes = _sizes(running)
                 others = foreign_users_of_libraries(running.processes())
                 disturbed = "other processes map the same libraries" if others else ""
+                shared[cameras] = shared.get(cameras) or disturbed
                 total = sum(sizes.values()) / MIB
                 totals[cameras] = max(totals.get(cameras, 0.0), total)
                 if cameras == 1:
@@ -49,7 +52,7 @@ def measure(plan: Plan) -> list[Figure]:
                 say(f"  memory: {cameras} cameras: {total:.1f} MiB ({shown}){note}")
                 stream.take(1.0)
             if cameras > 1:
-                more.add(totals[cameras] - totals[cameras - 1], 0.0, disturbed)
+                more.add(totals[cameras] - totals[cameras - 1], 0.0, shared[cameras] or shared[cameras - 1])
         time.sleep(0.2)
     return [one, more, *parts.values()]
 
