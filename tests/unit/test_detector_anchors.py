@@ -221,7 +221,16 @@ def test_what_is_not_finite_is_dropped(value):
     boxes[:] = 0
     scores[0, 0, 1] = value
     found, _ = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
-    assert all(np.isfinite(d.score) and d.score <= 1 for d in found)
+    assert [round(d.score, 2) for d in found] == [1.0 if np.isfinite(value) else 0.8]
+
+
+def test_an_absurd_size_is_the_whole_frame():
+    boxes = np.zeros((1, 2000, 4), np.float32)
+    boxes[0, 0, 2] = 1e38
+    scores = np.zeros((1, 2000, 2), np.float32)
+    scores[0, 0, 1] = 0.9
+    found, _ = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
+    assert found[0].box == approx((0.4, 0.0, 0.6, 1.0))
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.2, 0.5, 200 / 256, 1.0])

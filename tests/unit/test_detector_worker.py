@@ -272,14 +272,15 @@ def test_many_links_leave_nothing_behind(worker, config):
 def test_a_ring_that_does_not_fit_is_not_attached(worker, config, wrong):
     ready = worker.ready(config)
     spec = ready.spec
-    other = Camera(spec, 2, 1)
-    slots = 2000 if wrong == "small memory" else 2
     if wrong == "spec":
         spec = type(spec)(width=64, height=64)
+    other = Camera(spec, 2, 1)
+    slots = 2000 if wrong == "small memory" else 2
     fds = [] if wrong == "no descriptors" else [other.theirs_memfd, other.theirs.fileno()]
     attach = AttachDetector(link=1, camera="wrong", spec=spec, slots=slots, keep_every=False)
     worker.channel.send(attach, fds=fds)
     other.handed_over()
+    wait_for(lambda: select.select([other.ring], [], [], 0)[0], "the end of the ring that does not fit")
     good = worker.attach(ready.spec)
     good.send(normalised(SCENE, ready.spec))
     assert len(worker.result().detections) == 2

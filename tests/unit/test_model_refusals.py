@@ -147,6 +147,9 @@ def test_a_huge_tensor_inside(tmp_path):
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
 def test_edgetpu_model_without_an_edgetpu(delegate):
     refused(EDGETPU_FACE, "edgetpu_model", "Edge TPU", delegate=delegate)
+    with pytest.raises(ModelError) as caught:
+        load(ModelConfig(path=str(EDGETPU_FACE)), delegate, "no runtime")
+    assert caught.value.code == "edgetpu_model", "known before any runtime is asked"
 
 
 @pytest.mark.parametrize(("custom", "word"), [("MyOperator", "custom operator"), ("FlexErf", "TensorFlow")])
@@ -193,6 +196,17 @@ def test_damaged_options_of_the_op(tmp_path):
     broken = data.replace(options, b"\xff" * len(options))
     assert broken != data
     refused(write(tmp_path, broken), "corrupt", "TFLite_Detection_PostProcess")
+
+
+@pytest.mark.parametrize("name", ["max_detections", "max_classes_per_detection", "num_classes"])
+@pytest.mark.parametrize("value", [-1, 2**40, float("nan"), float("inf")])
+def test_senseless_options_of_the_op(tmp_path, name, value):
+    graph = modelkit.Graph()
+    image = graph.tensor("image", [1, 16, 16, 3])
+    outs = [graph.tensor(f"out{i}", shape) for i, shape in enumerate(([1, 4, 4], [1, 4], [1, 4], [1]))]
+    options = modelkit.detection_options(**{name: value})
+    graph.op(modelkit.CUSTOM, [image], outs, custom="TFLite_Detection_PostProcess", custom_options=options)
+    refused(write(tmp_path, graph.build([image], outs)), "corrupt", name)
 
 
 @pytest.mark.parametrize(

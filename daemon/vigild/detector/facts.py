@@ -46,6 +46,9 @@ CONCATENATION, DEQUANTIZE, LOGISTIC, RESHAPE, SOFTMAX = 2, 6, 14, 22, 25
 CUSTOM, TRANSPOSE, SQUEEZE, STRIDED_SLICE, SLICE, EXPAND_DIMS, QUANTIZE = 32, 39, 43, 45, 65, 70, 114
 """enum BuiltinOperator: the operators whose meaning matters here."""
 
+MAX_OPTION = 10_000
+"""Detections or classes; a list is made for each class, so a damaged number must not be believed."""
+
 _PASS_THROUGH = {CONCATENATION, DEQUANTIZE, RESHAPE, TRANSPOSE, SQUEEZE, STRIDED_SLICE, SLICE, EXPAND_DIMS, QUANTIZE}
 """Operators that move or recode values without changing what they mean."""
 
@@ -215,11 +218,20 @@ def _postprocess(op: Operator, data: bytes) -> PostProcess:
         raise ModelError("corrupt", f"The options of the model's {POSTPROCESS} cannot be read: {error}.") from None
     return PostProcess(
         op.outputs,
-        int(options.get("max_detections", 0)),
-        max(int(options.get("max_classes_per_detection", 1)), 1),
-        int(options.get("num_classes", 0)),
+        _whole(options, "max_detections", 0),
+        max(_whole(options, "max_classes_per_detection", 1), 1),
+        _whole(options, "num_classes", 0),
         float(options.get("nms_score_threshold", 0.0)),
     )
+
+
+def _whole(options: dict[str, float], name: str, default: int) -> int:
+    value = options.get(name, default)
+    if not 0 <= value <= MAX_OPTION:  # nor when it is NaN
+        raise ModelError(
+            "corrupt", f"The option {name} of the model's {POSTPROCESS} is {value}; expected 0 to {MAX_OPTION}."
+        )
+    return int(value)
 
 
 def _metadata(data: memoryview, model: Table, buffers: list[Table], warnings: list[str]) -> Metadata | None:

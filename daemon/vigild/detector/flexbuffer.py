@@ -16,8 +16,6 @@ _INT, _UINT, _FLOAT, _INDIRECT_INT, _INDIRECT_UINT, _INDIRECT_FLOAT, _MAP, _BOOL
 _SIGNED = {1: "b", 2: "h", 4: "i", 8: "q"}
 _UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _REAL = {4: "f", 8: "d"}
-MAX_OPTIONS = 256
-"""The detection op has eleven; a mutated length must not make a long loop."""
 
 
 def _read(data: bytes, position: int, width: int, codes: dict[int, str]) -> float:
@@ -53,8 +51,6 @@ def options(data: bytes) -> dict[str, float]:
     width = 1 << (packed & 3)
     start = _offset(data, len(data) - 2 - root_width, root_width)
     count = int(_read(data, start - width, width, _UNSIGNED))
-    if count > MAX_OPTIONS:
-        raise OutOfBounds(f"the options list {count} entries")
     keys = _offset(data, start - 3 * width, width)
     keys_width = int(_read(data, start - 2 * width, width, _UNSIGNED))
     found: dict[str, float] = {}
