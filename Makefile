@@ -2,34 +2,44 @@
 #
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
+#   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make help        this text
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+TFLITE_VENV ?= .venv-tflite
 
 # 32-bit Arm has no LiteRT wheel; everything else does.
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system bench clean
+.PHONY: help setup run test lint test-unit test-system test-tflite bench clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.ready
 
+# A virtual environment with the package (editable) and these extras: $(call environment,FOLDER,RUNTIME)
+define environment
+	@echo "Setting up $(1) (NumPy, OpenCV, the $(2) runtime, test tools): a minute or two the first time"
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[daemon,$(2),test]'
+	@touch $@
+endef
+
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "vigild needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "Python's venv module is missing. Install it: sudo apt-get install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV) (numpy, OpenCV, the $(RUNTIME) runtime, test tools): a minute or two the first time"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[daemon,$(RUNTIME),test]'
-	@touch $@
+	$(call environment,$(VENV),$(RUNTIME))
+
+# The other runtime: 2.14 is its last release, and 3.11 the last Python it has a wheel for.
+$(TFLITE_VENV)/.ready: pyproject.toml
+	$(call environment,$(TFLITE_VENV),tflite)
 
 run: setup
 	@exec $(BIN)/vigild run $(if $(CONFIG),--config '$(CONFIG)') $(if $(SOURCE),--source '$(SOURCE)') \
@@ -45,6 +55,15 @@ test-unit: setup
 
 test-system: setup
 	$(BIN)/python -m pytest tests/system
+
+# What depends on the runtime, on tflite-runtime.
+RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
+  tests/system/test_replay.py tests/system/test_accuracy.py
+
+test-tflite:
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(RUNTIME_TESTS); \
+	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
 
 test: lint
 	$(BIN)/python -m pytest tests/unit tests/system
