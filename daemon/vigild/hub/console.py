@@ -5,15 +5,20 @@ Everything else the daemon has to say is its log, on stderr.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from pathlib import Path
 
 from vigild.config.source import redact
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub
+from vigild.wire.address import candidates
 
 LINE_S = 1.0
 MAX_LABELS = 4
+PATIENCE_S = 3.0
+"""A camera that gives nothing for so long is introduced with the reason instead of its size."""
 
 
 class Console:
@@ -38,8 +43,8 @@ class Console:
 
     def tick(self, now_ns: int) -> None:
         if not self._introduced:
-            nothing_comes = self._hub.model is not None and all(c.reason for c in self._hub.cameras.values())
-            if self._hub.results or nothing_comes:
+            waited_s = (now_ns - self._hub.started_ns) / 1e9
+            if self._hub.model is not None and (self._hub.results or waited_s > PATIENCE_S):
                 self._introduce()
             return
         if now_ns >= self._next_ns:
@@ -66,7 +71,7 @@ class Console:
         for name, camera in hub.cameras.items():
             size = f"{camera.size[0]}x{camera.size[1]}" if camera.size else camera.reason
             rows.append(("camera", f"{name}: {redact(camera.config.source)} ({size})"))
-        rows.append(("watch", f"vigild watch --socket {self._socket}"))
+        rows.append(("watch", _watch_command(self._socket)))
         rows.append(("", f'or: nc -U {self._socket}, then type {{"type":"watch"}}'))
         self._print("\n".join(f"{key:>8}  {value}" for key, value in rows) + "\n")
 
@@ -92,3 +97,10 @@ class Console:
         found = recent[-1].detections
         shown = ", ".join(f"{d.label} {d.score:.2f}" for d in found[:MAX_LABELS])
         return shown + (f" and {len(found) - MAX_LABELS} more" if len(found) > MAX_LABELS else "")
+
+
+def _watch_command(socket: str) -> str:
+    """The command that shows detections, as this user can type it here."""
+    program = "vigild" if shutil.which("vigild") else sys.argv[0]
+    found = Path(socket) in candidates(None)
+    return f"{program} watch" + ("" if found else f" --socket {socket}")
