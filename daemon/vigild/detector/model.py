@@ -168,7 +168,7 @@ def _who_executes(interpreter: runtime.Interpreter, config: ModelConfig, warning
     taken, nodes = interpreter.nodes()
     wanted = interpreter.delegate
     if taken or wanted == "none":
-        return taken, nodes, wanted
+        return taken, nodes, wanted.partition(":")[0] if wanted.startswith("edgetpu") else wanted
     text = f"{wanted} took none of the model's {nodes} nodes in {interpreter.runtime} {interpreter.version}"
     if config.delegate == wanted:
         raise ModelError(
