@@ -16,6 +16,7 @@ import pytest
 from system.harness import ASSETS, COCO_V1, Daemon
 
 FLOAT = ASSETS / "models/ssd_mobilenet_v1_coco_float/ssd_mobilenet_v1_coco_dequant_fp32.tflite"
+FPNLITE = ASSETS / "models/ssd_mobilenet_v2_fpnlite_320/model_dynamic_range.tflite"
 EVAL = ASSETS / "images/coco_eval"
 ANNOTATIONS = ASSETS / "annotations/coco_eval.json"
 GOLDEN = ASSETS / "images/golden/cats_and_dogs.jpg"
@@ -96,10 +97,21 @@ def test_swapped_colours_would_be_noticed(tmp_path: Path, golden_folder: Path) -
     assert sum(error for *_, error in matches(wrong)) > 2 * sum(error for *_, error in matches(right))
 
 
-@pytest.mark.parametrize("model", [COCO_V1, FLOAT], ids=["uint8", "float32"])
-def test_coco_ap_equals_an_independent_evaluation(tmp_path: Path, model: Path) -> None:
-    labels = ASSETS / "models/ssd_mobilenet_v1_coco/labelmap.txt"
-    keys = {"labels": str(labels)} if model == FLOAT else {}
+@pytest.mark.parametrize(
+    ("model", "labels", "order", "mean"),
+    [
+        (COCO_V1, None, "tf1", "128"),
+        (FLOAT, ASSETS / "models/ssd_mobilenet_v1_coco/labelmap.txt", "tf1", "128"),
+        (FPNLITE, FPNLITE.with_name("labels.txt"), "tf1", "127.5"),
+    ],
+    ids=["uint8", "float32", "fpnlite-dynamic-range"],
+)
+def test_coco_ap_equals_an_independent_evaluation(
+    tmp_path: Path, model: Path, labels: Path | None, order: str, mean: str
+) -> None:
+    keys: dict[str, Any] = {"labels": str(labels)} if labels else {}
+    if model == FLOAT:
+        keys |= {"mean": [128] * 3, "std": [128] * 3}
     through_socket = {
         file: [
             [d["class"], d["score"], d["box"][1], d["box"][0], d["box"][3], d["box"][2]] for d in message["detections"]
@@ -108,7 +120,7 @@ def test_coco_ap_equals_an_independent_evaluation(tmp_path: Path, model: Path) -
     }
     reference = json.loads(
         subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("reference.py")), str(model), str(EVAL)],
+            [sys.executable, str(Path(__file__).with_name("reference.py")), str(model), str(EVAL), order, mean],
             capture_output=True, text=True, check=True,
         ).stdout
     )  # fmt: skip
