@@ -24,6 +24,10 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"default: all of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="a few short windows, not judged: to see that it works")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything, every sample included, to FILE")
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=float, default=30.0,
+        help="before each row, wait so long at most for others to leave the machine alone (default: 30)",
+    )  # fmt: skip
     args = parser.parse_args()
     if unknown := [row for row in args.rows if row not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}; known are: {', '.join(ROWS)}")
@@ -36,6 +40,7 @@ def main() -> int:
     figures: list[Figure] = []
     failed: list[str] = []
     for name in args.rows or ROWS:
+        machine.wait_until_quiet(QUIET_CORES, 0.0 if args.quick else args.wait)
         try:
             figures += ROWS[name](plan)
         except clips.Missing as missing:

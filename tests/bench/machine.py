@@ -108,6 +108,13 @@ def idle_load(seconds: float = 1.0) -> Used:
     return load.stop()
 
 
+def wait_until_quiet(cores: float, at_most_s: float) -> None:
+    """Return once others use no more than this, or when the time is over."""
+    deadline = time.monotonic() + at_most_s
+    while time.monotonic() < deadline and idle_load().foreign > cores:
+        continue
+
+
 def pss_bytes(pid: int) -> int:
     """Proportional set size of a process. Raises OSError when it is gone."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
