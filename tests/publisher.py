@@ -26,6 +26,7 @@ class Reply:
     body: bytes | None = None
     ranges: bool = True
     """Honour Range and If-Range."""
+    if_range: bool = True
     etag: bool = True
     length: bool = True
     """Say Content-Length."""
@@ -112,7 +113,8 @@ class Publisher:
         etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         extra = dict(reply.headers)
         wanted = re.fullmatch(r"bytes=(\d+)-", asked.get("range", ""))
-        if reply.ranges and wanted and asked.get("if-range", etag) == etag and not reply.status:
+        same = asked.get("if-range", etag) == etag or not reply.if_range
+        if reply.ranges and wanted and same and not reply.status:
             start = int(wanted[1])
             if start >= total:
                 status, body, extra["Content-Range"] = 416, b"", f"bytes */{total}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -172,6 +173,21 @@ def test_a_member_of_an_archive(publisher, puller):
     assert puller.files() == set()
 
 
+def test_an_unpacked_file_is_not_continued_as_the_archive(publisher, puller, monkeypatch):
+    """When the file could not be given its name, a later run fetches the archive again."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("detect.tflite", MODEL)
+    publisher.files["/m.zip"] = packed.getvalue()
+    entry = entry_of(publisher.url("/m.zip"), member="detect.tflite")
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", lambda fd: os.close(-1))
+        assert "cannot be written: Bad file descriptor" in puller.fails(entry)
+    assert puller.part.read_bytes() == MODEL
+    assert puller(entry).sha256 == SHA
+    assert publisher.ranges("/m.zip") == ["", ""]
+
+
 # ---- connections that break
 
 
@@ -213,6 +229,25 @@ def test_without_a_hash_only_the_same_file_is_continued(publisher, puller):
     publisher.requests.clear()
     assert puller(entry).path.read_bytes() == other
     assert publisher.ranges(PATH) == [""], "nothing says that it is the same file"
+
+
+def test_the_servers_validator_is_sent_back_and_compared(publisher, puller):
+    entry = entry_of(publisher.url(PATH), sha256=None)
+    publisher.script(PATH, Reply(drop_after=100_000), *[Reply(drop_after=0)] * 3)
+    puller.fails(entry)
+    etag = f'"{SHA[:16]}"'
+    assert [headers.get("if-range", "") for _, headers in publisher.requests] == ["", etag, etag, etag]
+    other = MODEL[:8] + bytes(300_000)
+    publisher.files[PATH] = other
+    publisher.always(PATH, Reply(if_range=False))
+    assert puller(entry).path.read_bytes() == other, "half of each would be no model"
+
+
+def test_a_file_without_hash_and_validator_is_never_pieced_together(publisher, puller):
+    publisher.always(PATH, Reply(etag=False))
+    publisher.script(PATH, Reply(etag=False, drop_after=100_000))
+    assert puller(entry_of(publisher.url(PATH), sha256=None)).sha256 == SHA
+    assert publisher.ranges(PATH) == ["", ""]
 
 
 def test_a_server_without_ranges_begins_anew(publisher, puller):
@@ -402,6 +437,22 @@ def test_two_downloads_of_one_file_do_not_meet(publisher, puller, tmp_path):
     with Partial(puller.target), pytest.raises(DownloadError, match="is being written by another download"):
         puller(entry_of(publisher.url(PATH)))
     assert puller(entry_of(publisher.url(PATH))).sha256 == SHA
+
+
+def test_a_file_that_got_its_name_meanwhile_is_not_written_to(puller, monkeypatch):
+    """Another download may end between opening the partial file and locking it."""
+    lock = fcntl.flock
+
+    def late_lock(file: object, operation: int) -> None:
+        if puller.part.exists() and not puller.target.exists():
+            puller.part.rename(puller.target)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late_lock)
+    with Partial(puller.target) as partial:
+        partial.write(b"new")
+        assert puller.target.read_bytes() == b""
+        assert puller.part.read_bytes() == b"new"
 
 
 def test_many_at_once_end_with_one_whole_file(publisher, tmp_path):

@@ -174,6 +174,23 @@ def test_a_bad_entry_is_refused_with_a_sentence_and_alone(lines, variant, senten
     assert len(said.splitlines()) == 1, "one sentence for one fault"
 
 
+def test_everything_is_bounded():
+    assert "found a text of 1001 characters, expected up to 1000" in refused(f"description = '{'x' * 1001}'")
+    assert "up to 8 in an array" in refused("", f"url = {['https://h/x'] * 9}")
+    assert "expected up to 1000 ASCII characters" in refused("", f"url = 'https://h/{'x' * 1000}'")
+    many = "".join(f"[[model.m.variant]]\nname = 'v{n}'\nfile = 'f'\n" for n in range(65))
+    assert "expected 1 to 64 tables" in read(f"format = 1\n{many}").refused["m"]
+    with pytest.raises(ManifestError, match="1001 models; at most 1000"):
+        read("format = 1\n" + "".join(f"[model.m{n}]\n" for n in range(1001)))
+
+
+def test_a_file_is_a_file():
+    for name in (".", "..", "sub/"):
+        assert "expected the name of a .tflite file" in refused(
+            "", f"[[model.bad.variant]]\nname = 'w'\nfile = '{name}'"
+        )
+
+
 def test_a_file_with_folders_is_for_files_without_an_address():
     assert "without folders" in refused(
         "", "url = 'https://h/x'\n[[model.bad.variant]]\nname = 'w'\nfile = '../w'\nurl = 'https://h/x'"

@@ -84,7 +84,7 @@ def test_folders_are_the_one_named_or_all_that_this_user_may_have(tmp_path):
 
 
 def test_downloads_go_to_the_first_folder_that_can_be_made(tmp_path):
-    (tmp_path / "file").touch()
+    (tmp_path / "file").touch(mode=0o755)
     environ = {"HOME": str(tmp_path)}
     assert store.own_folder(environ, tmp_path / "file/models") == tmp_path / ".local/share/vigild/models"
 
@@ -122,6 +122,15 @@ def test_a_refused_entry_hides_the_one_it_was_to_replace(tmp_path):
     assert "other" in found.entries
     with pytest.raises(ManifestError, match=r'coco_ssd_mobilenet_v1 of the manifest is refused: .*"typo" is unknown'):
         found.get("coco_ssd_mobilenet_v1")
+
+
+def test_a_good_entry_stands_for_a_refused_one(tmp_path):
+    (tmp_path / "manifest.toml").write_text("format = 1\n[model.two]\ntypo = 1\n")
+    (tmp_path / "m.toml").write_text(TWO)
+    found = library.load({"VIGILD_MANIFEST": str(tmp_path / "m.toml")}, tmp_path)
+    assert found.get("two").variants
+    assert found.refused == {}
+    assert len(found.problems) == 2, "still told: two things are wrong with it"
 
 
 def test_a_manifest_that_cannot_be_read_is_a_problem_and_no_more(tmp_path):
