@@ -87,12 +87,18 @@ class Client:
 
     def until(self, wanted: str | Callable[[dict[str, Any]], bool], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The first message of this type, or for which this is true; the ones before are dropped."""
-        passed: list[dict[str, Any]] = []
+        return self.collect(wanted, timeout_s)[-1]
+
+    def collect(
+        self, wanted: str | Callable[[dict[str, Any]], bool], timeout_s: float = TIMEOUT_S
+    ) -> list[dict[str, Any]]:
+        """All messages up to the first of this type, or for which this is true, and that one."""
+        seen: list[dict[str, Any]] = []
         for message in self.stream(timeout_s):
+            seen.append(message)
             if message["type"] == wanted if isinstance(wanted, str) else wanted(message):
-                return message
-            passed.append(message)
-        raise AssertionError(f"no such message within {timeout_s} s; the last ones were {passed[-5:]}")
+                return seen
+        raise AssertionError(f"no such message within {timeout_s} s; the last ones were {seen[-5:]}")
 
     def event(self, kind: str, timeout_s: float = TIMEOUT_S, **fields: Any) -> dict[str, Any]:
         return self.until(

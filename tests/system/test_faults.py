@@ -39,12 +39,7 @@ def watching(daemon: Daemon) -> Client:
 
 def until_ok(client: Client) -> list[dict[str, Any]]:
     """All messages up to a result with status ok."""
-    seen = []
-    for message in client.stream():
-        seen.append(message)
-        if message["type"] == "detections" and message["status"] == "ok":
-            return seen
-    raise AssertionError(f"no result with status ok; the last messages were {seen[-5:]}")
+    return client.collect(lambda m: m["type"] == "detections" and m["status"] == "ok")
 
 
 def test_the_hub_has_no_native_vision_code(daemon: Daemon) -> None:
@@ -98,8 +93,7 @@ def test_a_worker_that_hangs(daemon: Daemon, name: str) -> None:
     client = watching(daemon)
     pid = daemon.worker(name)
     os.kill(pid, signal.SIGSTOP)
-    seen: list[dict[str, Any]] = []
-    client.until(lambda m: seen.append(m) or m.get("kind") == "worker_died")  # type: ignore[func-returns-value]
+    seen = client.collect(lambda m: m.get("kind") == "worker_died")
     assert re.fullmatch(
         rf"{re.escape(name)} (camera front )?hung for \d\.\d s {STAGE}; killed; restarted, 1 of 5 in the last minute",
         seen[-1]["reason"],
@@ -180,7 +174,7 @@ def test_two_cameras_in_one_process(tmp_path: Path, model: Path) -> None:
         os.kill(worker, signal.SIGKILL)
         seen = [client.event("worker_died")["camera"], client.event("worker_died")["camera"]]
         assert sorted(seen) == ["left", "right"]
-        results = {}
+        results: dict[str, int] = {}
         while len(results) < 2:
             message = client.until("detections")
             results[message["camera"]] = message["frame"]

@@ -71,6 +71,13 @@ class Camera:
         self.source = None
         self.reason = reason
 
+    def moved(self, config: CameraConfig) -> None:
+        """Another process takes over, with these settings."""
+        self.worker_died()
+        self.lost("is being opened by another process")
+        self.config = config
+        self.ended = False
+
     def worker_died(self) -> None:
         """Its process ended: counters of the next one start at zero."""
         if self._counted is not None:

@@ -135,6 +135,11 @@ class Hub:
 
     def _new_camera(self, name: str, config: CameraConfig) -> CameraWorker:
         camera = self.cameras[name] = Camera(name, config)
+        return self._house(camera)
+
+    def _house(self, camera: Camera) -> CameraWorker:
+        """Give the camera to the worker that its settings ask for."""
+        name, config = camera.name, camera.config
         worker_name = SHARED_WORKER if config.isolation == "shared" else f"camera.{name}"
         worker = self.workers.setdefault(worker_name, CameraWorker(worker_name, self))
         worker.add(camera)
@@ -162,8 +167,12 @@ class Hub:
         """Take up new settings of a camera; its worker reopens the source if they need that."""
         camera = self.cameras[name]
         if config.isolation != camera.config.isolation:
+            # Another process, but the same camera: its frames are numbered on, a pause stays.
             self.remove_camera(name)
-            self.add_camera(name, config)
+            camera.moved(config)
+            self.cameras[name] = camera
+            self._house(camera).start()
+            self._connect(name)
             return
         rewire = camera.ended or (config.pace, config.priority) != (camera.config.pace, camera.config.priority)
         camera.config = config
