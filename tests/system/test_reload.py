@@ -222,8 +222,13 @@ def test_swaps_leave_no_gap_and_nothing_behind(running: Running, model: Path, ot
     def swap(turn: int) -> None:
         assert running.orders.ask(type="swap", path=str((other_model, model)[turn % 2]))["type"] == "ok"
 
+    def settled() -> bool:
+        return len(daemon.running("vigild.detector")) == 1
+
     swap(0)
     swap(1)
+    daemon.wait_for(settled)
+    daemon.wait_for(lambda: holdings(daemon.pid).children == 2)  # the hub has taken note of that end, too
     before = holdings(daemon.pid)
     memory = anonymous_bytes(daemon.pid)
     seen: list[dict[str, Any]] = []
@@ -242,7 +247,7 @@ def test_swaps_leave_no_gap_and_nothing_behind(running: Running, model: Path, ot
     daemon.wait_for(lambda: holdings(daemon.pid) == before)
     assert daemon.worker("camera.front")
     assert anonymous_bytes(daemon.pid) - memory < 2 * 2**20
-    assert len(daemon.running("vigild.detector")) == 1
+    assert settled()
 
 
 def is_result_of(name: str, message: dict[str, Any]) -> bool:
