@@ -21,7 +21,11 @@ EVAL = ASSETS / "images/coco_eval"
 ANNOTATIONS = ASSETS / "annotations/coco_eval.json"
 GOLDEN = ASSETS / "images/golden/cats_and_dogs.jpg"
 
-pytestmark = pytest.mark.skipif(not COCO_V1.exists(), reason=f"needs the COCO model and images in {ASSETS}")
+pytestmark = [
+    pytest.mark.skipif(not COCO_V1.exists(), reason=f"needs the COCO model and images in {ASSETS}"),
+    # tflite-runtime takes ten times as long for a picture as LiteRT, and the machine may be busy.
+    pytest.mark.timeout(300),
+]
 
 # The publisher's: label, score, x, y, width, height in pixels of the 1200 x 600 picture.
 PUBLISHED = [
@@ -44,7 +48,7 @@ def run_folder(tmp_path: Path, folder: Path, model: Path, **model_keys: Any) -> 
         client.watch(empty=True)
         later.symlink_to(folder)
         got = {}
-        for message in client.stream():
+        for message in client.stream(timeout_s=240):
             if message["type"] == "detections":
                 got[message["file"]] = message
             elif message["type"] == "event" and message["kind"] == "ended":
