@@ -6,14 +6,20 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from detectorkit import ASSETS, COCO_UINT8, EDGETPU_FACE, RUNTIME, ULTRAFACE, detect, picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pytest import approx
 
 from vigild.config.schema import ModelConfig
+from vigild.detector.anchors import anchors
 from vigild.detector.errors import ModelError
 from vigild.detector.model import load
 from vigild.models import library, store
+from vigild.models.decoding import Decoding
 from vigild.models.entry import ManifestError
 from vigild.models.resolve import describe_twin, resolve
 
@@ -249,6 +255,35 @@ def test_an_anchors_file_that_cannot_be_used_is_refused(tmp_path):
         assert (code, sentence in message) == ("manifest", True), message
     (tmp_path / "a.json").write_text(json.dumps({"explicit": [[0.5, 0.5, 1, 1]]}))
     assert place.resolve().anchors.explicit == [(0.5, 0.5, 1, 1)]
+
+
+_NUMBERS = st.one_of(st.floats(), st.integers(-3, 3), st.sampled_from([10**400, 1e308, 65536, 0.5]))
+_MAPS = st.lists(st.tuples(_NUMBERS, _NUMBERS), max_size=3)
+_SSD = st.dictionaries(st.sampled_from(["min_scale", "max_scale", "interpolated_aspect_ratio"]), _NUMBERS)
+_GRID = st.lists(st.fixed_dictionaries({"stride": _NUMBERS, "sizes": st.lists(_NUMBERS, max_size=3)}), max_size=3)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.fixed_dictionaries({"ssd": _SSD}),
+        st.fixed_dictionaries({"ssd": st.fixed_dictionaries({"feature_maps": _MAPS})}),
+        st.fixed_dictionaries({"ssd": st.fixed_dictionaries({"aspect_ratios": st.lists(_NUMBERS, max_size=3)})}),
+        st.fixed_dictionaries({"grid": _GRID}),
+        st.fixed_dictionaries({"explicit": st.lists(st.tuples(*[_NUMBERS] * 4), max_size=3)}),
+    )
+)
+def test_what_a_manifest_may_say_of_anchors_never_breaks_the_detector(described):
+    try:
+        decoding = msgspec.convert(described, Decoding)
+    except msgspec.ValidationError:
+        return
+    try:
+        table = anchors(decoding, 320, 240)
+    except ModelError as refusal:
+        assert refusal.code == "anchors"
+    else:
+        assert np.isfinite(table).all()
 
 
 # ---- the detector, with real models

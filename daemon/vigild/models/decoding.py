@@ -13,7 +13,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
+MOST = 1e6
+"""Of any number here; boxes are relative to the input or in its pixels. (It also keeps out inf and nan.)"""
+
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
+NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
+Cells = Annotated[int, Meta(ge=1, le=65536)]
 Overlap = Annotated[float, Meta(gt=0, le=1)]
 
 
@@ -21,12 +26,12 @@ class SsdAnchors(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
     """TensorFlow's SSD generator (object_detection/anchor_generators/multiple_grid_anchor_generator.py,
     create_ssd_anchors), with the values of the ssd_mobilenet_v1 and v2 COCO configurations."""
 
-    feature_maps: list[tuple[int, int]] | None = None
+    feature_maps: list[tuple[Cells, Cells]] | None = None
     """Height and width of each; by default ceil(size / 16) and then halved until there are six."""
-    min_scale: float = 0.2
-    max_scale: float = 0.95
-    aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
-    interpolated_aspect_ratio: float = 1.0
+    min_scale: Positive = 0.2
+    max_scale: Positive = 0.95
+    aspect_ratios: tuple[Positive, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
+    interpolated_aspect_ratio: NotNegative = 1.0
     """Of one more anchor a cell, of a scale between this layer's and the next's; 0 for none."""
     reduce_boxes_in_lowest_layer: bool = True
 
@@ -34,8 +39,8 @@ class SsdAnchors(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
 class GridLayer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Square anchors of these sizes (pixels) on a grid of this step (pixels)."""
 
-    stride: int
-    sizes: list[float]
+    stride: Cells
+    sizes: list[Positive]
 
 
 class Decoding(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

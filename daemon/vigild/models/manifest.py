@@ -240,7 +240,7 @@ class _Reader:
             self._problem(place, "found both anchors and anchors_file; give one of them")
         try:
             decoding = msgspec.convert(table["anchors"], Decoding)
-        except (msgspec.ValidationError, OverflowError) as error:
+        except msgspec.ValidationError as error:
             self._problem(place, f"anchors: {error}")
             return None
         if len(decoding.kinds()) != 1:
