@@ -8,11 +8,11 @@ from vigild.camera.testcard import LABELS
 
 TESTCARD = TrainConfig(
     net=NetConfig(labels=LABELS, size=192, width=0.35, pyramid_channels=48, levels=3),
-    steps=1050,
+    steps=1900,
     batch=24,
     rate=3e-3,
     average=0.995,
-    stages=((0.5, 128),),
+    stages=((0.28, 128),),
     seed=1,
 )
 
@@ -25,9 +25,9 @@ PHOTOS = TrainConfig(
         levels=4,
     ),
     minutes=240,
-    batch=32,
-    rate=3e-3,
+    batch=16,
+    rate=2e-3,
     average=0.998,
-    stages=((0.55, 160), (0.8, 192)),
+    stages=((0.45, 128), (0.8, 192)),
     seed=1,
 )

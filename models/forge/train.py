@@ -25,6 +25,7 @@ _FINAL_RATE = 0.01  # of the peak learning rate
 _GRADIENT_NORM = 10.0
 _BAD_STEPS_IN_A_ROW = 5
 _LOG_STEPS = 50
+_LONGEST_STEP_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
         # After going back, other batches: the same ones would end the same way.
         batches = prefetch(make, targets, config.batch, config.seed + 1000 * went_back, run.step)
         totals, started = [0.0, 0.0, 0], time.monotonic()
+        ended = time.monotonic()
         for inputs, wanted in batches:
-            began = time.monotonic()
             for group in run.optimiser.param_groups:
                 group["lr"] = learning_rate(run.progress, config.rate)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
@@ -163,11 +164,12 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
             if torch.isfinite(loss):
                 bad_in_a_row = 0
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(run.net.parameters(), _GRADIENT_NORM)
-                run.optimiser.step()
+                norm = torch.nn.utils.clip_grad_norm_(run.net.parameters(), _GRADIENT_NORM)
+                if torch.isfinite(norm):  # a finite loss may still have an infinite gradient
+                    run.optimiser.step()
                 # A young average would be made of the random start; let its memory grow with the run.
                 _average(run.averaged, run.net, min(config.average, (1 + run.step) / (10 + run.step)))
-                totals = [totals[0] + float(class_loss), totals[1] + float(box_loss), totals[2] + 1]
+                totals = [totals[0] + float(class_loss.detach()), totals[1] + float(box_loss.detach()), totals[2] + 1]
             else:
                 bad_in_a_row += 1
                 print(f"step {run.step}: loss is {float(loss)}; step left out", flush=True)
@@ -175,7 +177,8 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
                     break
             run.step += 1
             # A pause (a stopped process) is not training time: no step takes 20 s otherwise.
-            run.seconds += min(time.monotonic() - began, 20.0)
+            run.seconds += min(time.monotonic() - ended, _LONGEST_STEP_S)
+            ended = time.monotonic()
             if run.step % _LOG_STEPS == 0:
                 speed = totals[2] * config.batch / (time.monotonic() - started)
                 print(

