@@ -86,6 +86,11 @@ class Figure:
         return len(self.quiet) >= self.needed
 
     @property
+    def settled(self) -> bool:
+        """Enough, or no use to go on: not one of as many samples as it needs was quiet."""
+        return self.enough or (len(self.samples) >= self.needed and not self.quiet)
+
+    @property
     def counted(self) -> list[float]:
         """The values that count: of the quiet samples, or of all when too few are quiet."""
         return [value for sample in (self.quiet if self.enough else self.samples) for value in sample.values]
@@ -134,8 +139,3 @@ class Figure:
                 for sample in self.samples
             ],
         }
-
-
-def enough(figures: Sequence[Figure]) -> bool:
-    """Whether every figure has the quiet samples it needs."""
-    return all(figure.enough for figure in figures)

@@ -71,6 +71,17 @@ def test_a_quick_run_an_unfit_machine_and_no_samples_are_not_judged() -> None:
     assert empty.verdict(judge=True)[0] == "not judged"
 
 
+def test_it_is_given_up_when_not_one_sample_was_quiet() -> None:
+    hopeless, promising, done = figure(), figure(), figure()
+    for foreign in (1.0, 1.0):
+        hopeless.add(1.0, foreign)
+        done.add(1.0, 0.0)
+    promising.add(1.0, 1.0)
+    promising.add(1.0, 0.0)
+    assert hopeless.settled and done.settled
+    assert not promising.settled
+
+
 def test_at_least_and_at_most() -> None:
     judged = Figure("row", "figure", limit=0.97, at_least=True)
     judged.add(0.98, 0.0)

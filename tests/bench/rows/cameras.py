@@ -54,7 +54,7 @@ def measure(plan: Plan) -> list[Figure]:
                 f"  cameras: {dict(Counter(m['camera'] for m in messages))}, total ÷ one {ratio:.4f}; "
                 f"foreign {used_all.foreign:.2f} {used_alone.foreign:.2f} cores"
             )
-            if total.enough and share.enough:
+            if total.settled and share.settled:
                 break
     alone_rates.sort()
     with daemon(configuration(*(camera(clips.live(), name=name, loop=True) for name in names))) as running:
@@ -71,7 +71,7 @@ def measure(plan: Plan) -> list[Figure]:
                 f"  cameras: live {dict(Counter(m['camera'] for m in messages))}, "
                 f"{frames_per_s(messages):.2f} frames/s; foreign {used.foreign:.2f} cores"
             )
-            if live_share.enough:
+            if live_share.settled:
                 break
     return figures
 

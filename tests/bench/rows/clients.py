@@ -50,7 +50,7 @@ def measure(plan: Plan) -> list[Figure]:
                 f"p99 {p99(alone['beyond_ms']):.2f} → {p99(crowd['beyond_ms']):.2f} ms, hub {hub_cores:.3f} cores, "
                 f"reader {crowd['cpu_s'] / plan.stream_s:.2f} cores; foreign {foreign:.2f} cores"
             )
-            if lost.enough:
+            if lost.settled:
                 break
     return figures
 

@@ -71,7 +71,7 @@ def _measure(
                 f"  {row}: {len(messages)} frames, p50 {p50(values):.2f} p99 {p99(values):.2f} "
                 f"most {max(values):.2f} ms; foreign {used.foreign:.2f} cores"
             )
-            if middle.enough:
+            if middle.settled:
                 break
     undisturbed_ms = quantile(invoke_ms, 0.1)  # the load of others, if there is any, is another reason
     if undisturbed_ms * frames_per_s / 1e3 > MOST_DUTY:

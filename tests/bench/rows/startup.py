@@ -36,7 +36,7 @@ def measure(plan: Plan) -> list[Figure]:
             os.sync()
             Path("/proc/sys/vm/drop_caches").write_text("3\n")
             _add(cold, config)
-            if cold.enough:
+            if cold.settled:
                 break
     except OSError as error:
         cold.skipped = f"the page cache cannot be dropped here: {error}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import clips
-from bench.figures import Figure, enough
+from bench.figures import Figure
 from bench.machine import Load, Used, cpu_of, spent_s
 from bench.raw import Raw
 from bench.run import Plan, camera, configuration, daemon, say, worst
@@ -67,10 +67,11 @@ def _measure(plan: Plan, clip: Path, figures: dict[str, Figure]) -> list[Figure]
             stream.first(30)
             for _ in range(per_session):
                 _round(plan, running, stream, requests, raw, figures)
-                if len(figures["ratio"].quiet) >= wanted and enough(list(figures.values())):
+                quiet = min(len(figure.quiet) for figure in figures.values())
+                if quiet >= wanted or all(figure.settled for figure in figures.values()):
                     break
-                if len(figures["ratio"].quiet) >= wanted and session + 1 < plan.sessions:
-                    break
+        if all(figure.settled for figure in figures.values()):
+            break
     return list(figures.values())
 
 
