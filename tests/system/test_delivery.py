@@ -84,6 +84,23 @@ def test_a_folder_exactly_once_and_in_order(
         daemon.gone()
 
 
+def test_another_folder_by_reload_is_read_from_its_start(tmp_path: Path, model: Path, large_pictures: Path) -> None:
+    """Also when its worker dies: numbers go on, but none of the new folder's frames is passed over."""
+    first = tmp_path / "first"
+    write_pictures(first, 7)
+    with Daemon(tmp_path, config(model, f"images:{first}", pace='"every"')) as daemon:
+        client = daemon.connect()
+        client.watch(empty=True)
+        client.event("ended")
+        daemon.config.write_text(config(model, f"images:{large_pictures}", pace='"every"'))
+        daemon.signal(signal.SIGHUP)
+        killer = Killer(daemon, "vigild.camera", 1)
+        results = read_to_the_end(client, killer)
+        assert killer.left == 0
+        assert [m["file"] for m in results] == sorted(path.name for path in large_pictures.iterdir())
+        assert [m["frame"] for m in results] == list(range(8, 8 + COUNT))
+
+
 @pytest.mark.parametrize("victim", [None, "vigild.detector", "vigild.camera"])
 def test_a_video_exactly_once_and_in_order(tmp_path: Path, model: Path, victim: str | None) -> None:
     write_video(tmp_path / "hidden.avi", 120, (320, 240))

@@ -56,7 +56,13 @@ class CameraThread(threading.Thread):
     """A camera. Methods up to `stats` may be called from any thread; the rest is its own."""
 
     def __init__(
-        self, name: str, config: CameraConfig, lane: Lane, tell: Callable[[Message], None], resume_after: int
+        self,
+        name: str,
+        config: CameraConfig,
+        lane: Lane,
+        tell: Callable[[Message], None],
+        resume_after: int,
+        passed_over: int = 0,
     ) -> None:
         super().__init__(name=f"camera-{name}", daemon=True)
         self.camera = name
@@ -72,7 +78,7 @@ class CameraThread(threading.Thread):
         self.delivered = 0
         self.number = resume_after
         """Number of the newest frame read."""
-        self.passed_over = 0
+        self.passed_over = passed_over
         """Frame number at which the present source began: 0 but for a source that replaced another."""
         self.links: list[Link] = []
         self.queue: deque[Frame] = deque()
@@ -263,6 +269,7 @@ class CameraThread(threading.Thread):
         self.tell(
             CameraOpened(
                 camera=self.camera,
+                passed_over=self.passed_over,
                 width=frame.width,
                 height=frame.height,
                 fps=self._opened.fps,

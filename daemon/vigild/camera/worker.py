@@ -118,7 +118,12 @@ class CameraWorker:
             return
         index = self._lanes.setdefault(message.camera, len(self._lanes) + 1)
         camera = CameraThread(
-            message.camera, message.config, self._progress.lane(index), self.tell, message.resume_after
+            message.camera,
+            message.config,
+            self._progress.lane(index),
+            self.tell,
+            message.resume_after,
+            message.passed_over,
         )
         self._cameras[message.camera] = camera
         camera.start()

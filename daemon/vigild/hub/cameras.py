@@ -42,6 +42,8 @@ class Camera:
         self.reason = "not opened yet"
         self.ended = False
         self.last_frame = 0
+        self.passed_over = 0
+        """Number of the last frame before the present source began."""
         self.duplicates = 0
         self.superseded = 0
         """Frames that the detector passed over for a newer one."""
@@ -62,6 +64,7 @@ class Camera:
 
     def opened(self, source: CameraOpened) -> None:
         self.source = source
+        self.passed_over = source.passed_over
         parsed = parse_source(self.config.source)
         self.file = Path(parsed.target).name if parsed.kind == "file" else ""
         self.reason = ""

@@ -75,7 +75,9 @@ class CameraWorker:
         self._lanes = {}
         self.process = WorkerProcess(self.name, "vigild.camera", FromCamera, self._on_message, self._on_exit)
         for camera in self.cameras.values():
-            self._add(camera)
+            # What has been played to its end is not played again.
+            if not camera.ended:
+                self._add(camera)
         self._listener.camera_worker_started(self)
 
     def stop(self) -> None:
@@ -99,7 +101,14 @@ class CameraWorker:
         assert self.process is not None
         # The worker's threads take lanes in the order in which they were first named.
         self._lanes.setdefault(camera.name, len(self._lanes) + 1)
-        self.process.send(AddCamera(camera=camera.name, config=camera.config, resume_after=camera.last_frame))
+        self.process.send(
+            AddCamera(
+                camera=camera.name,
+                config=camera.config,
+                resume_after=camera.last_frame,
+                passed_over=camera.passed_over,
+            )
+        )
         if camera.paused:
             self.process.send(PauseCamera(camera=camera.name, paused=True))
 
@@ -114,6 +123,8 @@ class CameraWorker:
             process.kill(f"hung for {spent_s:.1f} s {STAGE_TEXT[stage]}")
             return
         for camera in self.cameras.values():
+            if camera.name not in self._lanes:
+                continue
             stage, since_ns = process.stage(self._lanes[camera.name])
             limits = deadlines.camera_limits(camera.config.open_timeout, camera.config.read_timeout)
             spent_s = deadlines.overdue(stage, since_ns, now_ns, limits)

@@ -42,6 +42,8 @@ class AddCamera(Message):
     config: CameraConfig
     resume_after: int = 0
     """Number of the last frame whose result was published: a `pace = "every"` source goes on behind it."""
+    passed_over: int = 0
+    """Number of the last frame before this source began (another source had the camera's name then)."""
 
 
 class RemoveCamera(Message):
@@ -95,6 +97,8 @@ class CameraOpened(Message):
     """Frames come whether or not anyone takes them (a device or a stream, not a file)."""
     detail: str
     """One line for people: backend, format, what was asked and what was given. No credentials."""
+    passed_over: int = 0
+    """As in AddCamera: frame `passed_over` + 1 is this source's first."""
 
 
 class CameraLost(Message):
