@@ -170,7 +170,7 @@ def _who_executes(interpreter: runtime.Interpreter, config: ModelConfig, warning
     if taken or wanted == "none":
         return taken, nodes, wanted.partition(":")[0] if wanted.startswith("edgetpu") else wanted
     text = f"{wanted} took none of the model's {nodes} nodes in {interpreter.runtime} {interpreter.version}"
-    if config.delegate == wanted:
+    if config.delegate == wanted or wanted not in ("xnnpack", "none"):
         raise ModelError(
             "delegate", f"The delegate {text}; set model.delegate to auto or none, or bring a model it supports."
         )

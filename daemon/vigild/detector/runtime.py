@@ -11,7 +11,6 @@ graph, never from what the runtime prints.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import re
 import sys
@@ -19,9 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vigild.detector import delegates
 from vigild.detector.errors import ModelError
-
-EDGETPU_LIBRARY = "libedgetpu.so.1"
 
 
 class _Package(NamedTuple):
@@ -45,6 +43,9 @@ class Interpreter:
         self.runtime = package.name
         self.version = _version(package)
         self.delegate = delegate
+        # An external delegate takes its nodes at once, the default one only in allocate(): what
+        # stands in the graph by now is the external one's.
+        self._external_ops = 0 if delegate in ("xnnpack", "none") else len(native._get_ops_details())
         self.invoke: Callable[[], None] = native.invoke
 
     def allocate(self) -> None:
@@ -56,7 +57,7 @@ class Interpreter:
         return function
 
     def nodes(self) -> tuple[int, int]:
-        """(nodes that delegates took, nodes of the graph).
+        """(nodes that the delegate took, nodes of the graph); what an external one left to the default one is not its.
 
         The runtime lists the graph's own nodes and, behind them, a DELEGATE node for each part that
         was handed over; a node is taken when a DELEGATE node stands between it and its users.
@@ -65,7 +66,7 @@ class Interpreter:
         own = [op for op in details if op["op_name"] != "DELEGATE"]
         made_by = {int(output): i for i, op in enumerate(own) for output in op["outputs"]}
         taken: set[int] = set()
-        for op in details:
+        for op in details[: self._external_ops or None]:
             if op["op_name"] != "DELEGATE":
                 continue
             given = {int(i) for i in op["inputs"]}
@@ -166,44 +167,13 @@ def _construct(module: Any, path: str, delegate: str, threads: int, options: Map
     if delegate == "none":
         arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     elif delegate != "xnnpack":
-        arguments["experimental_delegates"] = [load_delegate(module, delegate, options)]
+        arguments["experimental_delegates"] = [delegates.load(module, delegate, options)]
     try:
         return module.Interpreter(**arguments)
     except (ValueError, RuntimeError) as error:
         if "_ARRAY_API" in _flat(error):
             raise
         raise refusal(error, delegate) from None
-
-
-def load_delegate(module: Any, delegate: str, options: Mapping[str, str]) -> Any:
-    """An external delegate. Raises ModelError "delegate" with what to do."""
-    library, settings = delegate, dict(options)
-    if delegate == "edgetpu" or delegate.startswith("edgetpu:"):
-        library = EDGETPU_LIBRARY
-        # libedgetpu drops every option when the device has no index.
-        settings["device"] = delegate.partition(":")[2] or settings.get("device", ":0")
-    try:
-        # Opened first, because load_delegate's half-made object would print a traceback of its own.
-        loaded = ctypes.CDLL(library)
-        _ = loaded.tflite_plugin_create_delegate, loaded.tflite_plugin_destroy_delegate
-        return module.load_delegate(library, settings)
-    except ValueError as error:
-        said = _flat(error).strip()
-        if library == EDGETPU_LIBRARY and not said:
-            text = (
-                f"no usable Edge TPU ({settings['device']}): the library works, but found no device it may open; "
-                "look for 1a6e:089a or 18d1:9302 in lsusb, or /dev/apex_0; the daemon's user must be in plugdev or apex"
-            )
-        else:
-            text = f"the delegate {library} did not start{': ' + said if said else ''}; check delegate_options"
-    except OSError as error:
-        if library == EDGETPU_LIBRARY:
-            text = f"the Edge TPU library {library} cannot be loaded ({error}); install libedgetpu1-std"
-        else:
-            text = f"the delegate {library} cannot be loaded ({error}); correct model.delegate"
-    except AttributeError:
-        text = f"{library} is no TFLite delegate: it lacks tflite_plugin_create_delegate; correct model.delegate"
-    raise ModelError("delegate", text[0].upper() + text[1:] + ".")
 
 
 _UNRESOLVED = re.compile(r"unresolved custom op: ([\w\-]+)|Select TensorFlow op.*\((Flex\w+)\)")

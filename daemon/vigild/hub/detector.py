@@ -15,26 +15,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 from vigild import log
 from vigild.config.schema import ModelConfig
 from vigild.hub import deadlines
-from vigild.hub.ladder import rungs
+from vigild.hub.ladder import RETRY_S, Ladder
 from vigild.hub.process import WorkerProcess
+from vigild.hub.prospects import died_of_delegate, ladder_for, why
 from vigild.hub.restarts import Restarts
 from vigild.ipc.messages import Exit, FromDetector, LoadModel, ModelReady, ModelRefused, Result, SetFilter
 from vigild.ipc.progress import STAGE_TEXT, Stage
 
-DEATHS_PER_RUNG = 5
-"""Deaths in a row, with less than ten seconds of work between them, after which a delegate is not trusted."""
-
 TAKEOVER_S = 3.0
 """How long a replacement that is ready may wait for a frame before it takes over without one."""
-
-CLIMB_FIRST_S = 60.0
-CLIMB_MAX_S = 1800.0
-"""Between attempts to get back up the delegate ladder; doubled after each that fails."""
 
 EXIT_GRACE_S = 1.0
 
@@ -67,6 +62,9 @@ class Listener(Protocol):
     def detector_died(self, detector: Detector, reason: str) -> None:
         """The detector in service ended; it will be started again."""
 
+    def delegate_changed(self, reason: str) -> None:
+        """Another rung of the delegate ladder from now on."""
+
     def detector_gone(self, detector: Detector) -> None:
         """Its process no longer exists: drop its links."""
 
@@ -77,10 +75,15 @@ class Listener(Protocol):
 class Detector:
     """One detector worker process."""
 
-    def __init__(self, service: DetectorService, config: ModelConfig, rung: str) -> None:
+    def __init__(
+        self, service: DetectorService, config: ModelConfig, ladder: Ladder, rung: str = "", lowered: str = ""
+    ) -> None:
+        """`rung`: what to run on, if not the one that `ladder` is on. `lowered`: why it is not the top one."""
         self._service = service
         self.config = config
-        self.rung = rung
+        self.ladder = ladder
+        self.lowered = lowered
+        self.rung = rung = rung or ladder.rung
         self.ready: ModelReady | None = None
         self.refused: ModelRefused | None = None
         self.results = 0
@@ -100,8 +103,24 @@ class Detector:
         elif isinstance(message, ModelRefused):
             self.refused = message
 
-    def _on_exit(self, _: WorkerProcess, reason: str) -> None:
+    def _on_exit(self, process: WorkerProcess, reason: str) -> None:
+        if self.refused is not None:
+            reason = self.refused.message
         self._service._exited(self, reason)
+
+    @property
+    def rung_failed(self) -> bool:
+        """Whether it never worked on this rung: a lower one may."""
+        if self.refused is not None:
+            return self.refused.code in _RUNG_CODES
+        return self.ready is None
+
+    @property
+    def delegate_failed(self) -> bool:
+        """Whether it is, as far as one can tell, its delegate that does not work, and not the model."""
+        if self.refused is not None:
+            return self.refused.code in _RUNG_CODES
+        return self.ready is None and died_of_delegate(self.rung, self.process.exit_status)
 
     def set_filter(self, config: ModelConfig) -> None:
         """Take up the keys that need no new detector."""
@@ -133,18 +152,17 @@ class Detector:
 class DetectorService:
     """Keeps one detector running."""
 
-    def __init__(self, listener: Listener, config: ModelConfig) -> None:
+    def __init__(self, listener: Listener, config: ModelConfig, root: Path = Path("/")) -> None:
+        """`root`: what /sys and /dev are below; Edge TPUs are looked for there."""
         self._listener = listener
+        self._root = root
         self.config = config
         self.current: Detector | None = None
         self.candidate: Detector | None = None
         self._replaced: asyncio.Future[ModelReady] | None = None
         self.restarts = Restarts(random.random)
         self.invoke_limit = deadlines.InvokeDeadline()
-        self._rungs = rungs(config.delegate)
-        self._rung = 0
-        self._climb_s = CLIMB_FIRST_S
-        self._next_climb_s = 0.0
+        self._ladder = ladder_for(config, root)
         self._served = False
         self.stopping = False
         self.last_reason = ""
@@ -153,15 +171,15 @@ class DetectorService:
 
     @property
     def rung(self) -> str:
-        return self._rungs[self._rung]
+        return self._ladder.rung
 
     @property
     def lowered(self) -> bool:
         """Running below the top of the ladder."""
-        return self._rung > 0
+        return self._ladder.lowered
 
     def start(self) -> None:
-        self.current = Detector(self, self.config, self.rung)
+        self.current = Detector(self, self.config, self._ladder)
 
     def stop(self) -> None:
         self.stopping = True
@@ -175,12 +193,14 @@ class DetectorService:
     def check(self, now_ns: int) -> None:
         """Watch for hangs; call often. A replacement that gets no frames takes over after a while."""
         for detector in (self.current, self.candidate):
-            if detector is not None and detector.check(now_ns, self.invoke_limit.seconds):
+            if detector is not None and detector.check(now_ns, self.invoke_limit.seconds) and detector is self.current:
                 self.invoke_limit.killed()
         candidate = self.candidate
-        if candidate is None and self.lowered and self.current is not None and time.monotonic() > self._next_climb_s:
-            _log.info("trying delegate %s again", self._rungs[self._rung - 1])
-            self.candidate = Detector(self, self.config, self._rungs[self._rung - 1])
+        if candidate is None and not self._replacing and self.current is not None and self.current.ready:
+            above = self._ladder.due(time.monotonic())
+            if above is not None:
+                _log.info("trying delegate %s again", above)
+                self.candidate = Detector(self, self.config, self._ladder, above)
         if candidate is not None and candidate.ready and time.monotonic() - candidate.ready_s > TAKEOVER_S:
             self._promote(candidate)
 
@@ -193,23 +213,33 @@ class DetectorService:
 
     async def replace(self, config: ModelConfig) -> ModelReady:
         """Run `config` instead. Raises Refused, and leaves the running detector as it is, if that fails."""
-        if self._replaced is not None and not self._replaced.done():
+        if self._replacing:
             raise Refused("busy", "another model is being loaded; wait until it has taken over or was refused")
         if self.candidate is not None:
             # An attempt to get back up the ladder: what was asked for comes first.
             self.candidate.stop()
         self._replaced = asyncio.get_running_loop().create_future()
-        self.candidate = Detector(self, config, rungs(config.delegate)[0])
+        self.candidate = Detector(self, config, ladder_for(config, self._root))
         return await self._replaced
+
+    @property
+    def _replacing(self) -> bool:
+        return self._replaced is not None and not self._replaced.done()
 
     def _promote(self, detector: Detector) -> None:
         previous, self.current, self.candidate = self.current, detector, None
         self.config = detector.config
-        self._rungs = rungs(detector.config.delegate)
-        self._rung = self._rungs.index(detector.rung)
-        self._climb_s = CLIMB_FIRST_S
         self.invoke_limit = deadlines.InvokeDeadline()
+        self.restarts.in_a_row = 0
+        change = detector.lowered
+        if detector.ladder is self._ladder:
+            change = f"{detector.rung} works again, and takes over from {self._ladder.rung}"
+            self._ladder.climbed(detector.rung, time.monotonic())
+        self._ladder = detector.ladder
         self._listener.model_in_service(detector, previous)
+        if change:
+            _log.info("delegate: %s", change)
+            self._listener.delegate_changed(change)
         if previous is not None:
             previous.stop()
         if self._replaced is not None and not self._replaced.done():
@@ -241,7 +271,9 @@ class DetectorService:
             self._promote(detector)
         if detector is self.current:
             self.invoke_limit.observe(result.invoke_ns / 1e9)
-            self.restarts.works(time.monotonic())
+            now_s = time.monotonic()
+            self.restarts.works(now_s)
+            self._ladder.works(now_s)
             self._listener.result(detector, result)
 
     def _exited(self, detector: Detector, reason: str) -> None:
@@ -255,52 +287,66 @@ class DetectorService:
 
     def _candidate_failed(self, detector: Detector, reason: str) -> None:
         self.candidate = None
-        refused = detector.refused
-        if self._replaced is None or self._replaced.done():
-            # Nobody asked for it: it was an attempt to get back up the ladder.
-            self._climb_s = min(2 * self._climb_s, CLIMB_MAX_S)
-            self._next_climb_s = time.monotonic() + self._climb_s
-            _log.info("delegate %s still fails: %s", detector.rung, refused.message if refused else reason)
+        ladder, now_s = detector.ladder, time.monotonic()
+        reason = self._in_words(detector, reason)
+        if ladder is self._ladder:
+            ladder.refused(now_s)
+            _log.info("delegate %s still fails: %s", detector.rung, reason)
             return
-        ladder = rungs(detector.config.delegate)
-        next_rung = ladder.index(detector.rung) + 1
-        if not self.stopping and _rung_failed(detector) and next_rung < len(ladder):
-            self.candidate = Detector(self, detector.config, ladder[next_rung])
-            return
-        error = Refused(refused.code, refused.message) if refused else Refused("crashed", f"the new detector {reason}")
-        self._replaced.set_exception(error)
+        assert self._replaced is not None
+        if detector.rung_failed and not self.stopping:
+            if not ladder.last:
+                lowered = f"{detector.rung} failed: {reason}; {ladder.lost(now_s)} from now on"
+                self.candidate = Detector(self, detector.config, ladder, lowered=lowered)
+                return
+            if detector.delegate_failed and ladder.once_more():
+                asyncio.get_running_loop().call_later(RETRY_S, self._replace_again, detector.config, ladder)
+                return
+        if detector.refused is not None:
+            code = detector.refused.code
+        else:
+            code = "delegate" if detector.delegate_failed else "crashed"
+            reason = f"the new detector {reason}"
+        self._replaced.set_exception(Refused(code, reason))
+
+    def _replace_again(self, config: ModelConfig, ladder: Ladder) -> None:
+        if self.stopping:
+            assert self._replaced is not None
+            self._replaced.set_exception(Refused("stopping", "the daemon stops"))
+        else:
+            self.candidate = Detector(self, config, ladder)
 
     def _current_failed(self, detector: Detector, reason: str) -> None:
         now_s = time.monotonic()
         delay_s = self.restarts.died(now_s)
-        if detector.refused is not None:
-            reason = detector.refused.message
-        # A model that was fine once may be again (a file being replaced, a disk coming back).
-        hopeless = detector.refused is not None and not self._served
-        if _rung_failed(detector) or self.restarts.in_a_row >= DEATHS_PER_RUNG:
-            if self._rung + 1 < len(self._rungs):
-                self._rung += 1
-                delay_s = 0.0
-                self._next_climb_s = now_s + self._climb_s
-                reason = f"{reason}; delegate {self.rung} from now on"
-            elif hopeless:
-                self._listener.model_unusable(reason)
+        reason = self._in_words(detector, reason)
+        ladder, change = self._ladder, ""
+        if not ladder.trusts(ready=not detector.rung_failed, deaths=self.restarts.in_a_row):
+            change = f"{detector.rung} failed: {reason}; {ladder.lost(now_s)} from now on"
+            reason = f"{reason}; delegate {ladder.rung} from now on"
+            delay_s = 0.0
+            self.restarts.in_a_row = 0
+            self.invoke_limit = deadlines.InvokeDeadline()
+        elif not self._served and (detector.refused is not None or detector.delegate_failed):
+            # A model that was fine once may be again (a file being replaced, a disk coming back);
+            # one that never was is not.
+            if not (detector.delegate_failed and ladder.once_more()):
+                self._listener.model_unusable(reason if detector.refused else f"The detector was {reason}.")
                 return
-        elif hopeless:
-            self._listener.model_unusable(reason)
-            return
+            delay_s = RETRY_S
         self.last_reason = f"detector {reason}; {self.restarts.in_words(now_s, delay_s)}"
         _log.error("%s", self.last_reason.removeprefix("detector "))
         self._listener.detector_died(detector, self.last_reason)
+        if change:
+            self._listener.delegate_changed(change)
         asyncio.get_running_loop().call_later(delay_s, self._start_again)
+
+    def _in_words(self, detector: Detector, reason: str) -> str:
+        """Why it ended, with what is to be done where that is known of its delegate."""
+        if detector.refused is not None and detector.refused.code not in _RUNG_CODES:
+            return reason
+        return why(detector.rung, reason, None if detector.refused else detector.process.exit_status, self._root)
 
     def _start_again(self) -> None:
         if not self.stopping and self.current is None:
             self.start()
-
-
-def _rung_failed(detector: Detector) -> bool:
-    """Whether it never worked on this rung: a lower one may."""
-    if detector.refused is not None:
-        return detector.refused.code in _RUNG_CODES
-    return detector.ready is None

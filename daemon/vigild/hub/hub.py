@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from vigild import log
 from vigild.config.changes import Changes
@@ -68,7 +69,7 @@ def as_wire(detections: list[Detection]) -> list[wire.Detection]:
 class Hub:
     """Implements the listeners of the camera workers and of the detector service."""
 
-    def __init__(self, config: Config, *, exit_at_end: bool = False) -> None:
+    def __init__(self, config: Config, *, exit_at_end: bool = False, sysfs_root: Path = Path("/")) -> None:
         self.config = config
         self.exit_at_end = exit_at_end
         self.instance = os.urandom(6).hex()
@@ -76,7 +77,7 @@ class Hub:
         self.cameras: dict[str, Camera] = {}
         self.workers: dict[str, CameraWorker] = {}
         self.links: dict[tuple[str, Detector], Link] = {}
-        self.service = DetectorService(self, config.model)
+        self.service = DetectorService(self, config.model, sysfs_root)
         self.snapshots = Snapshots()
         self.server: Server | None = None
         self.model: ModelReady | None = None
@@ -321,6 +322,10 @@ class Hub:
     def detector_died(self, detector: Detector, reason: str) -> None:
         self._detector_down = reason
         self.publish_event("worker_died", reason=reason)
+        self._tell_statuses(time.monotonic_ns())
+
+    def delegate_changed(self, reason: str) -> None:
+        self.publish_event("delegate", reason=reason)
         self._tell_statuses(time.monotonic_ns())
 
     def detector_gone(self, detector: Detector) -> None:

@@ -59,7 +59,7 @@ class _Daemon:
         show: bool,
     ) -> None:
         self._config = config
-        self._hub = Hub(config, exit_at_end=exit_at_end)
+        self._hub = Hub(config, exit_at_end=exit_at_end, sysfs_root=sysfs_root)
         self._monitor = Monitor(self._hub, Sensors(sysfs_root))
         self._api = Api(self._hub, self._monitor, read_config, config_file)
         self._notifier = Notifier()
