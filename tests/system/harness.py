@@ -128,7 +128,9 @@ class Daemon:
         self.mark = f"VIGILD_TEST={uuid.uuid4().hex}"
         self._args = args
         self._env = {**os.environ, **(env or {}), **dict([self.mark.split("=")])}
-        self._env.pop("NOTIFY_SOCKET", None)
+        # The second: every process would compile all its modules again.
+        for unwanted in ("NOTIFY_SOCKET", "PYTHONDONTWRITEBYTECODE"):
+            self._env.pop(unwanted, None)
         self._python = python
         self._clients: list[Client] = []
         self.process: subprocess.Popen[bytes] | None = None

@@ -77,18 +77,21 @@ def test_a_slot_that_is_not_owned_cannot_be_sent() -> None:
 
 
 def test_a_peer_that_lies_about_slots_closes_the_ring() -> None:
-    memfd = make_memfd("test", SLOT_BYTES, 1)
+    memfd = make_memfd("test", SLOT_BYTES, 2)
     camera, detector = socketpair()
-    writer = RingWriter(memfd, camera, SLOT_BYTES, 1)
-    detector.send((0).to_bytes(2, "little") + bytes(16))  # returns a slot it was never given
+    writer = RingWriter(memfd, camera, SLOT_BYTES, 2)
+    writer.send(frame(writer.free_slot() or 0, 1))
+    detector.send((1).to_bytes(2, "little") + bytes(16))  # returns a slot it was never given
     with pytest.raises(RingClosed, match="does not hold"):
         writer.credits()
 
-    writer, reader = make_ring(slots=1)
-    writer.send(frame(0, 1))
+    writer, reader = make_ring(slots=2)
+    slot = writer.free_slot()
+    assert slot is not None
+    writer.send(frame(slot, 1))
     (held,) = reader.receive()
-    writer._free.append(0)
-    writer.send(frame(0, 2))  # sends a slot that the detector has not returned
+    writer._free.append(slot)
+    writer.send(frame(slot, 2))  # sends a slot that the detector has not returned
     with pytest.raises(RingClosed, match="does not hold"):
         reader.receive()
     assert held.frame == 1

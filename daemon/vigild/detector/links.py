@@ -19,6 +19,10 @@ from vigild.ipc.messages import AttachDetector
 from vigild.ipc.ring import Frame, RingReader
 
 
+ACKNOWLEDGED_TOGETHER = 2
+"""Of the four slots of such a ring: the camera still has two to fill meanwhile."""
+
+
 class Link:
     """One camera's ring."""
 
@@ -34,6 +38,7 @@ class Link:
         ]
         """The slots, as arrays of the input tensor's shape."""
         self.waiting: deque[Frame] = deque()
+        self._answered: list[Frame] = []
         self.superseded = 0
         """Frames passed over for a newer one since the last result."""
         self.start_tag = 0.0
@@ -47,6 +52,17 @@ class Link:
             interval = float(now - self.last_arrival_ns)
             self.interval_ns += (interval - self.interval_ns) / 4 if self.interval_ns else interval
         self.last_arrival_ns = now
+
+    def acknowledge(self, frame: Frame) -> None:
+        """Give a `keep_every` frame back now that its result is out. Raises RingClosed.
+
+        While more frames wait, two at a time: the camera is woken half as often. A frame whose
+        acknowledgement is lost with this process is sent again, and dropped by its number.
+        """
+        self._answered.append(frame)
+        if not self.waiting or len(self._answered) >= ACKNOWLEDGED_TOGETHER:
+            while self._answered:
+                self.ring.give_back(self._answered.pop(0))
 
     def close(self) -> None:
         """Drop frames, views and the mapping."""

@@ -226,7 +226,7 @@ class Loop:
         )
         link.superseded = 0
         if link.keep_every and not link.ring.closed:
-            link.ring.give_back(frame)
+            link.acknowledge(frame)
         took = publishing - copying
         # A frame that was held up (by a busy machine) counts for no more than a doubling.
         self._frame_ns += (min(float(took), 2 * self._frame_ns) - self._frame_ns) / 8

@@ -207,7 +207,7 @@ class DetectorService:
     def drain(self) -> None:
         """Take in what the detector has sent already."""
         if self.current is not None and self.current.process.exit_status is None:
-            self.current.process._readable()
+            self.current.process.drain()
 
     # ---- replacing
 
@@ -296,7 +296,7 @@ class DetectorService:
         assert self._replaced is not None
         if detector.rung_failed and not self.stopping:
             if not ladder.last:
-                lowered = f"{detector.rung} failed: {reason}; {ladder.lost(now_s)} from now on"
+                lowered = f"{detector.rung} failed: {reason.rstrip('.')}; {ladder.lost(now_s)} from now on"
                 self.candidate = Detector(self, detector.config, ladder, lowered=lowered)
                 return
             if detector.delegate_failed and ladder.once_more():
@@ -322,8 +322,8 @@ class DetectorService:
         reason = self._in_words(detector, reason)
         ladder, change = self._ladder, ""
         if not ladder.trusts(ready=not detector.rung_failed, deaths=self.restarts.in_a_row):
-            change = f"{detector.rung} failed: {reason}; {ladder.lost(now_s)} from now on"
-            reason = f"{reason}; delegate {ladder.rung} from now on"
+            change = f"{detector.rung} failed: {reason.rstrip('.')}; {ladder.lost(now_s)} from now on"
+            reason = f"{reason.rstrip('.')}; delegate {ladder.rung} from now on"
             delay_s = 0.0
             self.restarts.in_a_row = 0
             self.invoke_limit = deadlines.InvokeDeadline()

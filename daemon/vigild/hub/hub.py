@@ -33,6 +33,9 @@ TICK_S = 0.1
 HEARTBEAT_S = 2.0
 """Protocol 1 promises one per camera at least this often: silence always means a fault."""
 
+SWEEP_S = 0.5
+"""Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
 HUB_STALL_S = 1.0
 """A tick this late means that the hub itself was stopped or starved; workers are not blamed for it."""
 
@@ -91,6 +94,7 @@ class Hub:
         self._last_tick_ns = 0
         self._blameless_until_ns = 0
         self._next_heartbeat_ns = 0
+        self._next_sweep_ns = 0
 
     # ---- life
 
@@ -414,7 +418,9 @@ class Hub:
             self.service.check(now_ns)
             for worker in self.workers.values():
                 worker.check(now_ns)
-        self._orphans.sweep(running_pids(), now_ns / 1e9)
+        if now_ns >= self._next_sweep_ns:
+            self._next_sweep_ns = now_ns + int(SWEEP_S * 1e9)
+            self._orphans.sweep(running_pids(), now_ns / 1e9)
         heartbeat = now_ns >= self._next_heartbeat_ns
         if heartbeat:
             self._next_heartbeat_ns = now_ns + int(HEARTBEAT_S * 1e9)

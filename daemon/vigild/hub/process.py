@@ -146,20 +146,25 @@ class WorkerProcess:
             return False
         return True
 
-    def _readable(self) -> None:
-        # All that waits, but not for ever: one chatty worker must not starve the loop.
-        for _ in range(64):
-            try:
-                message, fds = self.channel.receive()
-            except BlockingIOError:
-                return
-            except ChannelClosed:
-                self._loop.remove_reader(self.channel.fileno())
-                return
-            except msgspec.DecodeError as error:
-                self.kill(f"sent a message that cannot be read ({error})")
-                return
-            self._on_message(self, message, fds)
+    def _readable(self) -> bool:
+        """Take in one message; False when there is none. The loop calls again while more wait."""
+        try:
+            message, fds = self.channel.receive()
+        except BlockingIOError:
+            return False
+        except ChannelClosed:
+            self._loop.remove_reader(self.channel.fileno())
+            return False
+        except msgspec.DecodeError as error:
+            self.kill(f"sent a message that cannot be read ({error})")
+            return False
+        self._on_message(self, message, fds)
+        return True
+
+    def drain(self) -> None:
+        """Take in everything that the worker has sent already."""
+        while self.channel.fileno() >= 0 and self._readable():
+            pass
 
     def _stderr_readable(self) -> None:
         try:
@@ -197,17 +202,13 @@ class WorkerProcess:
         if status is None:
             return
         _running.discard(self.pid)
-        self._readable_rest()
+        # What it sent and said before the end.
+        self.drain()
+        self._stderr_readable()
         self.exit_status = status
         reason = self._reason(status)
         self._close()
         self._on_exit(self, reason)
-
-    def _readable_rest(self) -> None:
-        """Messages and words that were sent before the end."""
-        if self.channel.fileno() >= 0:
-            self._readable()
-        self._stderr_readable()
 
     def _reason(self, status: int) -> str:
         if self._killed_because is not None:

@@ -48,6 +48,8 @@ class Channel(Generic[M]):
         self.sock = sock
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(decode)
+        # Kept: a fresh buffer of this size would be mapped, touched and unmapped for every message.
+        self._buffer = memoryview(bytearray(MAX_PACKET_BYTES))
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -73,8 +75,8 @@ class Channel(Generic[M]):
         Raises ChannelClosed at the end, BlockingIOError when non-blocking and empty.
         """
         try:
-            data, ancillary, _flags, _addr = self.sock.recvmsg(
-                MAX_PACKET_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            size, ancillary, _flags, _addr = self.sock.recvmsg_into(
+                [self._buffer], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError as error:
             raise ChannelClosed(str(error)) from None
@@ -83,12 +85,12 @@ class Channel(Generic[M]):
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 whole = len(payload) - len(payload) % _FD_BYTES
                 fds.extend(array.array("i", payload[:whole]))
-        if not data:
+        if not size:
             for fd in fds:
                 os.close(fd)
             raise ChannelClosed("the other end closed")
         try:
-            return self._decoder.decode(data), fds
+            return self._decoder.decode(self._buffer[:size]), fds
         except msgspec.DecodeError:
             for fd in fds:
                 os.close(fd)

@@ -171,7 +171,10 @@ class RingWriter(_Ring):
     def credits(self) -> list[Credit]:
         """Take back what the detector returned. Raises RingClosed, after which nothing comes."""
         credits: list[Credit] = []
-        while (data := self._receive(_CREDIT.size)) is not None:
+        while len(self._free) < len(self._slots):
+            data = self._receive(_CREDIT.size)
+            if data is None:
+                break
             credit = Credit._make(_CREDIT.unpack(data))
             if credit.slot in self._free or credit.slot >= len(self._slots):
                 raise RingClosed(f"the detector returned slot {credit.slot}, which it does not hold")
@@ -191,7 +194,11 @@ class RingReader(_Ring):
     def receive(self) -> list[Frame]:
         """All frames that have arrived, oldest first. Raises RingClosed."""
         frames: list[Frame] = []
-        while (data := self._receive(_FRAME.size + MAX_FILE_NAME_BYTES)) is not None:
+        # Not a read more than there can be frames: one that finds nothing costs as much as one that does.
+        while len(self._held) < len(self._slots):
+            data = self._receive(_FRAME.size + MAX_FILE_NAME_BYTES)
+            if data is None:
+                break
             slot, width, height, number, captured, wall, decode, convert, sent, *view = _FRAME.unpack_from(data)
             if slot in self._held or slot >= len(self._slots):
                 raise RingClosed(f"the camera sent slot {slot}, which it does not hold")

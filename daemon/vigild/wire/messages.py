@@ -12,6 +12,7 @@ to the upright, uncropped camera frame, clipped and finite. `time` is wall time,
 from __future__ import annotations
 
 import base64
+import functools
 import time
 from typing import Any, Literal
 
@@ -38,7 +39,13 @@ RequestId = str | int
 def wall_time(wall_ns: int) -> str:
     """`time` of a message: CLOCK_REALTIME nanoseconds as RFC 3339 in UTC, to the millisecond."""
     seconds, rest_ns = divmod(wall_ns, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest_ns // 1_000_000:03}Z"
+    return f"{_to_the_second(seconds)}.{rest_ns // 1_000_000:03}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    """Kept, because all frames of a second share it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class Object(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
