@@ -3,7 +3,8 @@
     python reference.py MODEL FOLDER ORDER MEAN     # prints JSON: {file: [[class, score, ymin, xmin, ymax, xmax], ...]}
 
 ORDER is that of the outputs: "tf1" (boxes, classes, scores, count) or "tf2" (scores, boxes, count, classes).
-MEAN normalises a float input: (pixel - MEAN) / MEAN. Runs in a process of its own, so that the tests import no interpreter.
+MEAN normalises a float input: (pixel - MEAN) / MEAN. Runs in a process of its own, so that the tests
+import no interpreter.
 """
 
 from __future__ import annotations

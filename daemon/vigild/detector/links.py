@@ -18,7 +18,6 @@ import numpy as np
 from vigild.ipc.messages import AttachDetector
 from vigild.ipc.ring import Frame, RingReader
 
-
 ACKNOWLEDGED_TOGETHER = 2
 """Of the four slots of such a ring: the camera still has two to fill meanwhile."""
 
