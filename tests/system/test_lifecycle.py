@@ -121,6 +121,29 @@ def test_a_hung_worker_and_its_command_do_not_outlive_the_daemon(tmp_path: Path,
         assert daemon.processes() == []
 
 
+def test_a_stopped_worker_does_not_outlive_a_killed_hub(tmp_path: Path, model: Path) -> None:
+    """It cannot notice that its channel is closed: only the kernel can end it."""
+    with Daemon(tmp_path, config(model, "testcard")) as daemon:
+        watching(daemon)
+        for name in ("detector", "camera.front"):
+            os.kill(daemon.worker(name), signal.SIGSTOP)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        daemon.gone()
+
+
+def test_what_a_terminal_sends_is_for_the_hub_alone(tmp_path: Path, model: Path) -> None:
+    with Daemon(tmp_path, config(model, "testcard")) as daemon:
+        client = watching(daemon)
+        workers = [daemon.worker("detector"), daemon.worker("camera.front")]
+        for pid in workers:
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGHUP)
+        for _ in range(20):
+            client.until("detections")
+        assert [daemon.worker("detector"), daemon.worker("camera.front")] == workers
+
+
 def test_ctrl_c_is_quiet(tmp_path: Path, model: Path, program: Path) -> None:
     with Daemon(tmp_path, config(model, f"exec:sh {program}")) as daemon:
         watching(daemon)
@@ -153,17 +176,18 @@ def test_a_sigterm_while_starting(tmp_path: Path, model: Path, after_ms: int) ->
 
 def test_a_sighup_while_starting_ends_nothing(tmp_path: Path, model: Path) -> None:
     with Daemon(tmp_path, config(model, "testcard")).start(wait=False) as daemon:
-        daemon.wait_for(lambda: b"SIGHUP" in caught(daemon.pid))
+        # It is the first thing that the program does; everything heavy is still to be imported.
+        daemon.wait_for(lambda: "SIGTERM" in caught(daemon.pid))
         daemon.signal(signal.SIGHUP)
         daemon.wait_for(daemon.socket.exists)
         watching(daemon)
 
 
-def caught(pid: int) -> set[bytes]:
+def caught(pid: int) -> set[str]:
     """The signals that a process has handlers for."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt:"))
     mask = int(line.split()[1], 16)
-    return {number.name.encode() for number in signal.Signals if mask >> (number - 1) & 1}
+    return {number.name for number in signal.Signals if mask >> (number - 1) & 1}
 
 
 def test_a_source_that_ends_with_exit_at_end(tmp_path: Path, model: Path) -> None:
