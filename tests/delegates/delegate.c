@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK = 0, ERROR = 1 };
+enum { OK = 0, ERROR = 1, ALLOW_DYNAMIC_TENSORS = 1 };
 enum { BUILTIN_DEQUANTIZE = 6, BUILTIN_CUSTOM = 32, UINT8 = 3, INT8 = 9 };
 
 typedef struct { int size; int data[]; } IntArray;
@@ -245,6 +245,9 @@ Delegate *tflite_plugin_create_delegate(const char *const *keys, const char *con
   if (go_wrong() != OK) return NULL;
   Delegate *delegate = calloc(1, sizeof *delegate);
   delegate->Prepare = delegate_prepare;
+  /* Otherwise the runtime prepares all nodes first, to look for dynamic tensors, and meets the
+   * custom op that only this delegate knows. */
+  delegate->flags = ALLOW_DYNAMIC_TENSORS;
   return delegate;
 }
 

@@ -185,6 +185,12 @@ def refusal(error: Exception, delegate: str, step: str = "load") -> ModelError:
     text = _flat(error)
     if (found := _UNRESOLVED.search(text)) is not None:
         custom = found[1] or found[2]
+        if custom == "edgetpu-custom-op" and delegate not in ("xnnpack", "none"):
+            return ModelError(
+                "delegate",
+                f"The delegate {delegate} took none of the model's nodes, not even what is compiled for the Edge TPU "
+                f"({custom}); install the libedgetpu that matches the runtime.",
+            )
         if custom == "edgetpu-custom-op":
             return edgetpu_model()
         kind = "a TensorFlow (Flex) operator" if custom.startswith("Flex") else "a custom operator"
