@@ -4,6 +4,7 @@
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
+#   make forge-setup | test-forge                         how the embedded models are made (2.3 GB)
 #   make help        this text
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite bench clean
+.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge bench clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +68,20 @@ test-tflite:
 
 test: lint
 	$(BIN)/python -m pytest tests/unit tests/system
+
+# Off-board: how the embedded models are made. 2.3 GB; nothing else here needs it.
+FORGE_VENV ?= .venv-forge
+
+forge-setup: $(FORGE_VENV)/.ready
+
+$(FORGE_VENV)/.ready: models/forge/requirements.txt
+	@echo "Setting up $(FORGE_VENV): PyTorch and the converters, 2.3 GB, several minutes"
+	@$(PYTHON) -m venv $(FORGE_VENV)
+	@$(FORGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r models/forge/requirements.txt
+	@touch $@
+
+test-forge: forge-setup
+	PYTHONPATH=models:daemon $(FORGE_VENV)/bin/python -m pytest tests/forge
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
