@@ -93,8 +93,8 @@ def _strokes(rng: np.random.Generator, background: NDArray[np.uint8]) -> tuple[t
 
 def _random_angle(rng: np.random.Generator) -> float:
     """Radians; often upright, as shapes never quite are by chance: an upright square looks like a panel."""
-    if rng.random() < 0.3:
-        return float(rng.integers(8)) * np.pi / 4
+    if rng.random() < 0.4:
+        return float(rng.integers(4)) * np.pi / 2
     return float(rng.uniform(0, 2 * np.pi))
 
 
@@ -153,8 +153,8 @@ def render_scene(rng: np.random.Generator, size: int) -> Sample:
     if rng.random() < 0.4:
         card = TestCard(max(width, 64), max(height, 64), int(rng.integers(1 << 31)))
         n = int(rng.integers(0, 100_000))
-        # Every 60th frame has shapes that stand upright.
-        image, truths = card.render(n - n % 60 if rng.random() < 0.3 else n)
+        # In every 180th frame two of the shapes stand upright.
+        image, truths = card.render(n - n % 180 if rng.random() < 0.3 else n)
         boxes = np.array([truth.box for truth in truths], np.float32)
         labels = [truth.label for truth in truths]
     else:
