@@ -19,7 +19,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 .PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge bench clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' $(firstword $(MAKEFILE_LIST))
+	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.ready
 
