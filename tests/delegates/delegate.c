@@ -17,12 +17,14 @@
  * Lite's public C API (lite/core/c/common.h) that is the same in tflite-runtime 2.14 and LiteRT 2.x;
  * TfLiteRegistration goes by value and has grown, so it ends with room that is zero.
  */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -243,6 +245,11 @@ Delegate *tflite_plugin_create_delegate(const char *const *keys, const char *con
     return NULL;
   }
   if (go_wrong() != OK) return NULL;
+  if (file != NULL) { /* one process at a time holds the device; the lock ends with the process */
+    char path[4096];
+    snprintf(path, sizeof path, "%s.device", file);
+    if (flock(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600), LOCK_EX | LOCK_NB) != 0) return NULL;
+  }
   Delegate *delegate = calloc(1, sizeof *delegate);
   delegate->Prepare = delegate_prepare;
   /* Otherwise the runtime prepares all nodes first, to look for dynamic tensors, and meets the

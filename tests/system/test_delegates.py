@@ -316,6 +316,37 @@ def test_a_swap_down_the_ladder(board: Board, pictures: Path) -> None:
         result(client, "cpu", "degraded")
 
 
+def test_a_swap_on_the_edge_tpu(board: Board, pictures: Path) -> None:
+    """It can be held by one process: the CPU bridges the gap."""
+    board.behaves("works")
+    with daemon_on(board, pictures) as daemon:
+        client = watching(daemon)
+        result(client, "edgetpu", "ok")
+        assert daemon.connect().ask(type="swap", threads=2)["type"] == "ok"
+        told = client.event("delegate")["reason"]
+        assert told == "the model before holds the Edge TPU; xnnpack until it is free"
+        result(client, "cpu", "degraded")
+        result(client, "edgetpu", "ok")
+        assert operating_point(daemon)["threads"] == 2
+        assert detector(daemon)["restarts"] == 0
+
+
+def test_a_swap_on_a_demanded_edge_tpu(board: Board, pictures: Path) -> None:
+    board.behaves("works")
+    with daemon_on(board, pictures, 'name = "twins"\ndelegate = "edgetpu"') as daemon:
+        client = watching(daemon)
+        result(client, "edgetpu", "ok")
+        assert daemon.connect().ask(type="swap", threads=2)["type"] == "ok"
+        result(client, "edgetpu", "ok")
+        assert operating_point(daemon)["threads"] == 2
+        # One that fails, at its second chance too: what ran before runs again.
+        board.behaves("2x:none")
+        answer = daemon.connect().ask(type="swap", threads=3)
+        assert (answer["type"], answer["code"]) == ("error", "delegate")
+        result(client, "edgetpu", "ok")
+        assert operating_point(daemon)["threads"] == 2
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every device")
 def test_an_edge_tpu_without_permission(board: Board, pictures: Path) -> None:
     board.behaves("none")

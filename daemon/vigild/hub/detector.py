@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from vigild import log
 from vigild.config.schema import ModelConfig
 from vigild.hub import deadlines
-from vigild.hub.ladder import RETRY_S, Ladder
+from vigild.hub.ladder import RETRY_S, Ladder, is_edgetpu
 from vigild.hub.process import WorkerProcess
 from vigild.hub.prospects import died_of_delegate, ladder_for, why
 from vigild.hub.restarts import Restarts
@@ -160,6 +160,7 @@ class DetectorService:
         self.current: Detector | None = None
         self.candidate: Detector | None = None
         self._replaced: asyncio.Future[ModelReady] | None = None
+        self._successor: tuple[ModelConfig, Ladder] | None = None
         self.restarts = Restarts(random.random)
         self.invoke_limit = deadlines.InvokeDeadline()
         self._ladder = ladder_for(config, root)
@@ -212,14 +213,28 @@ class DetectorService:
     # ---- replacing
 
     async def replace(self, config: ModelConfig) -> ModelReady:
-        """Run `config` instead. Raises Refused, and leaves the running detector as it is, if that fails."""
+        """Run `config` instead. Raises Refused, and goes on with what ran before, if that fails.
+
+        The running detector is left alone until the new one has given a result. The exception is an
+        Edge TPU, which one process at a time can hold: of `auto`, the new model runs on the CPU
+        until the old one has let go; where it is demanded, the old one has to go first.
+        """
         if self._replacing:
             raise Refused("busy", "another model is being loaded; wait until it has taken over or was refused")
         if self.candidate is not None:
             # An attempt to get back up the ladder: what was asked for comes first.
             self.candidate.stop()
         self._replaced = asyncio.get_running_loop().create_future()
-        self.candidate = Detector(self, config, ladder_for(config, self._root))
+        ladder, lowered = ladder_for(config, self._root), ""
+        held = self.current is not None and is_edgetpu(ladder.rung) and is_edgetpu(self.current.rung)
+        if held and ladder.last:
+            assert self.current is not None
+            self._successor = config, ladder
+            self.current.stop()
+            return await self._replaced
+        if held:
+            lowered = f"the model before holds the Edge TPU; {ladder.lost(time.monotonic())} until it is free"
+        self.candidate = Detector(self, config, ladder, lowered=lowered)
         return await self._replaced
 
     @property
@@ -237,6 +252,9 @@ class DetectorService:
             self._ladder.climbed(detector.rung, time.monotonic())
         self._ladder = detector.ladder
         self._listener.model_in_service(detector, previous)
+        if previous is None:
+            # Nobody served: cameras that feed only the one in service are not connected yet.
+            self._listener.model_ready(detector)
         if change:
             _log.info("delegate: %s", change)
             self._listener.delegate_changed(change)
@@ -282,7 +300,10 @@ class DetectorService:
             self._candidate_failed(detector, reason)
         elif detector is self.current:
             self.current = None
-            if not self.stopping:
+            if self._successor is not None:
+                successor, self._successor = self._successor, None
+                self._replace_by(*successor)
+            elif not self.stopping:
                 self._current_failed(detector, reason)
 
     def _candidate_failed(self, detector: Detector, reason: str) -> None:
@@ -300,7 +321,7 @@ class DetectorService:
                 self.candidate = Detector(self, detector.config, ladder, lowered=lowered)
                 return
             if detector.delegate_failed and ladder.once_more():
-                asyncio.get_running_loop().call_later(RETRY_S, self._replace_again, detector.config, ladder)
+                asyncio.get_running_loop().call_later(RETRY_S, self._replace_by, detector.config, ladder)
                 return
         if detector.refused is not None:
             code = detector.refused.code
@@ -308,8 +329,10 @@ class DetectorService:
             code = "delegate" if detector.delegate_failed else "crashed"
             reason = f"the new detector {reason}"
         self._replaced.set_exception(Refused(code, reason))
+        if self.current is None:
+            self._start_again()
 
-    def _replace_again(self, config: ModelConfig, ladder: Ladder) -> None:
+    def _replace_by(self, config: ModelConfig, ladder: Ladder) -> None:
         if self.stopping:
             assert self._replaced is not None
             self._replaced.set_exception(Refused("stopping", "the daemon stops"))
