@@ -58,6 +58,11 @@ class Sensors:
             if kind.endswith("-throttle-alert") and kind not in _IGNORED_COOLERS:
                 self._alarms.append((kind.removesuffix("-alert").replace("-", "_"), cooler / "cur_state"))
 
+    @property
+    def zones(self) -> dict[str, Path]:
+        """Zone -> its folder, of all that `temperatures` may report."""
+        return {name: path.parent for name, path in self._zones.items()}
+
     def temperatures(self) -> dict[str, float]:
         """Zone -> °C; zones that cannot be read now, or read nonsense, are left out."""
         readings = {}

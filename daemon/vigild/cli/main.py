@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("vigild.cli.control", "go on inferring"),
     "reload": Command("vigild.cli.control", "read the configuration file again"),
     "swap": Command("vigild.cli.control", "change to another model"),
+    "doctor": Command("vigild.cli.doctor", "say what is on this board, what is wrong, and what to do"),
     "models": Command("vigild.cli.models", "list, check and download models"),
 }
 

@@ -1,0 +1,16 @@
+"""What is on this board, what is wrong with it for vigild, and what to do.
+
+    for finding in examine(Subject(root=Path("/"), config=None)):
+        print(finding.name, finding.state, finding.found, finding.todo)
+
+`finding`    one line of the report
+`examine`    all checks, in the order of the report
+`board`, `thermal`, `memory`, `service`   files and the operating system
+`cameras`, `runtimes`, `models`           what is tried
+`trial`      a try in a process of its own, and its death in words
+`attempt`    that process
+`report`     findings as text, or as JSON
+
+Nothing native is loaded here: OpenCV, runtimes, delegates and camera sources are tried in
+throw-away processes with a time limit, by the code that the workers use.
+"""

@@ -1,0 +1,175 @@
+"""`python -m vigild.doctor.attempt PARENT TASK ARGUMENT`: one try, in the process that may die of it.
+
+Writes lines of JSON to its standard output: {"step": "..."} before each thing that may kill it, and
+{"answer": {...}} at the end. An answer is what the task returns, or {"code", "refused"} when it
+was refused in words.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from vigild.config.schema import CameraConfig, ModelConfig
+from vigild.config.source import redact
+from vigild.ipc.worker import die_with
+
+Answer = dict[str, Any]
+Step = Callable[[str], None]
+
+FIRST_FRAME_S = 10.0
+"""A camera that adjusts its exposure, or a stream between two key frames."""
+
+
+def model(argument: bytes, step: Step) -> Answer:
+    """Load and run a model as the detector worker does. Argument: `ModelTask`."""
+    task = msgspec.json.decode(argument, type=ModelTask)
+    step("importing NumPy")
+    from vigild.detector.errors import ModelError
+    from vigild.detector.model import load
+    from vigild.ipc.progress import STAGE_TEXT, Stage
+
+    def enter(stage: Stage) -> None:
+        step(STAGE_TEXT[stage].removeprefix("while "))
+
+    try:
+        ready = load(task.config, task.delegate, task.runtime, enter).ready
+    except ModelError as refused:
+        return {"code": refused.code, "refused": refused.message}
+    return {
+        "name": ready.name,
+        "variant": ready.variant,
+        "runtime": ready.runtime,
+        "version": ready.runtime_version,
+        "delegate": ready.delegate,
+        "taken": ready.delegate_nodes,
+        "nodes": ready.total_nodes,
+        "first_invoke_ms": ready.first_invoke_ms,
+        "warnings": ready.warnings,
+    }
+
+
+def delegate(argument: bytes, step: Step) -> Answer:
+    """Load a delegate into a runtime, without a model. Argument: `ModelTask`, whose model is not looked at."""
+    task = msgspec.json.decode(argument, type=ModelTask)
+    step(f"importing {task.runtime}")
+    import importlib
+
+    from vigild.detector import delegates
+    from vigild.detector.errors import ModelError
+    from vigild.detector.runtime import PACKAGES
+
+    module = importlib.import_module(next(package.module for package in PACKAGES if package.name == task.runtime))
+    step(f"loading the delegate {task.delegate}")
+    try:
+        loaded = delegates.load(module, task.delegate, task.config.delegate_options)
+    except ModelError as refused:
+        return {"code": refused.code, "refused": refused.message}
+    step(f"unloading the delegate {task.delegate}")
+    del loaded
+    return {}
+
+
+def opencv(_argument: bytes, step: Step) -> Answer:
+    """Import OpenCV and use it a little."""
+    step("importing NumPy")
+    import numpy
+
+    step("importing OpenCV")
+    import cv2
+
+    step("encoding and decoding a JPEG")
+    picture = numpy.zeros((48, 64, 3), numpy.uint8)
+    _, data = cv2.imencode(".jpg", picture)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if decoded is None or decoded.shape != picture.shape:
+        return {"code": "opencv", "refused": "a JPEG that it wrote cannot be read by it"}
+    registry = cv2.videoio_registry
+    backends = sorted({registry.getBackendName(backend) for backend in registry.getBackends()})
+    return {"version": cv2.__version__, "numpy": numpy.__version__, "backends": backends}
+
+
+def camera(argument: bytes, step: Step) -> Answer:
+    """Open a camera's source as the camera worker does, and take one frame. Argument: `CameraConfig`."""
+    config = msgspec.json.decode(argument, type=CameraConfig)
+    step("importing OpenCV")
+    from vigild.camera.__main__ import LIBRARY_ENVIRONMENT
+
+    for name, value in LIBRARY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from vigild.camera.frames import BadFrame, Buffers
+    from vigild.camera.sources.base import Grab, SourceFailed
+    from vigild.camera.sources.make import make_source
+
+    source = make_source(config)
+    step("opening the source")
+    try:
+        opened = source.open()
+        step("waiting for a frame")
+        give_up_s = time.monotonic() + max(config.read_timeout, FIRST_FRAME_S)
+        while (grab := source.grab()) is Grab.NOTHING:
+            if time.monotonic() > give_up_s:
+                return {"code": "read", "refused": f"it opened, but gave no frame ({opened.detail})"}
+        if grab is Grab.END:
+            return {"code": "read", "refused": f"it has no frame in it ({opened.detail})"}
+        step("decoding a frame")
+        picture = source.retrieve(Buffers(1))
+        picture.decode()
+    except SourceFailed as failed:
+        return {"code": failed.cause, "refused": redact(failed.reason)}
+    except BadFrame as bad:
+        return {"code": "shape", "refused": f"its first frame is {bad}"}
+    finally:
+        source.close()
+    return {"detail": opened.detail, "width": picture.width, "height": picture.height}
+
+
+class ModelTask(msgspec.Struct, kw_only=True):
+    """What `model` and `delegate` are given."""
+
+    config: ModelConfig
+    runtime: str
+    delegate: str
+
+
+TASKS: dict[str, Callable[[bytes, Step], Answer]] = {
+    "model": model,
+    "delegate": delegate,
+    "opencv": opencv,
+    "camera": camera,
+}
+
+
+def main() -> None:
+    parent, task, argument = sys.argv[1:]
+    die_with(int(parent))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What libraries print to the standard output must not come between the lines.
+    lines = os.dup(1)
+    os.dup2(2, 1)
+
+    def say(line: Answer) -> None:
+        os.write(lines, msgspec.json.encode(line) + b"\n")
+
+    try:
+        answer = TASKS[task](argument.encode(), lambda step: say({"step": step}))
+    except ImportError as error:
+        # A missing library is an answer; a traceback of it would only be longer.
+        text = " ".join(str(error).split())
+        answer = {"code": "import", "refused": text, "missing": (error.name or "").split(".")[0]}
+        if not isinstance(error, ModuleNotFoundError):
+            answer["missing"] = ""
+    say({"answer": answer})
+    # A library that crashes while Python unwinds has done all that a worker needs of it.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Which models are here, and whether the configured one runs on what is configured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vigild.config.schema import ModelConfig
+from vigild.doctor.attempt import ModelTask
+from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.trial import attempt
+from vigild.hub.ladder import rungs
+from vigild.hub.prospects import builds
+from vigild.models import library, store
+
+
+def checks(config: ModelConfig) -> Iterator[Finding]:
+    yield from _manifests()
+    if config.path is not None or config.name is not None or config.delegate != "auto":
+        yield from _configured(config)
+    else:
+        yield ok("model", "the embedded one (none is configured)")
+
+
+def _manifests() -> Iterator[Finding]:
+    found = library.load()
+    for trouble in found.problems:
+        yield problem("manifest", trouble, "correct the manifest: vigild models list")
+    here = [
+        f"{entry.name}:{variant.name}"
+        for entry in found.entries.values()
+        for variant in entry.variants
+        if store.find(entry, variant) is not None
+    ]
+    more = f"; {len(found.entries)} are known: vigild models list"
+    yield ok("models here", f"{', '.join(here) or 'none'}{more}")
+
+
+def _configured(config: ModelConfig) -> Iterator[Finding]:
+    """Down the delegate ladder until a rung works."""
+    edgetpu, cpu = builds(config)
+    ladder = rungs(config.delegate, edgetpu=edgetpu, cpu=cpu)
+    name = config.name or Path(config.path or "the embedded model").name
+    failed = ""
+    for rung in ladder:
+        tried = attempt("model", ModelTask(config=config, runtime=config.runtime, delegate=rung))
+        if tried.answer is not None and "refused" not in tried.answer:
+            yield from _runs(name, tried.answer, failed)
+            return
+        reason = tried.death if tried.answer is None else str(tried.answer["refused"]).rstrip(".")
+        failed += f"{rung} failed: {reason}; "
+        if tried.answer is not None and tried.answer["code"] not in ("delegate", "edgetpu_model"):
+            break  # about the model itself: another rung will not help
+    if tried.answer is None:
+        reason = f"{rung}: {reason}"
+    yield problem("model", f"{name}: {reason}", "correct the section [model], or take another model", blocks=True)
+
+
+def _runs(name: str, answer: dict[str, Any], failed: str) -> Iterator[Finding]:
+    found = (
+        f"{name} ({answer['variant']}) runs on {answer['runtime']} {answer['version']}: {answer['delegate']} takes "
+        f"{answer['taken']} of {answer['nodes']} nodes, {answer['first_invoke_ms']:.0f} ms for the first picture"
+    )
+    yield note("model", f"{failed}{found}") if failed else ok("model", found)
+    for warning in answer["warnings"]:
+        yield note("model", warning)
