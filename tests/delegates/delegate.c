@@ -8,7 +8,7 @@
  *   idle               accepted, but takes no node
  *   none               there is no device: fails without a word, as libedgetpu does
  *   refuses            fails to start, and says why
- *   WHAT@N             WHAT happens in the process's Nth invoke (the 1st is the dry run; 0: on creation)
+ *   WHAT@N             WHAT happens in its Nth invoke (the 1st is the dry run; 0: on creation)
  *     hangs@N aborts@N segfaults@N fails@N slow:MS@N (from the Nth on, MS milliseconds more each)
  *   COUNTx:WORD        only the first COUNT processes do WORD, the others work; counted by the size
  *                      of the file $DELEGATE_BEHAVIOUR.count
@@ -110,6 +110,7 @@ static long invokes;
 static void choose(const char *word, const char *file) {
   int count = 0, used = 0;
   char path[4096];
+  invokes = 0;
   snprintf(behaviour, sizeof behaviour, "%s", word);
   behaviour[strcspn(behaviour, "\n")] = 0;
   if (sscanf(behaviour, "%dx:%n", &count, &used) != 1 || used == 0 || file == NULL) return;
