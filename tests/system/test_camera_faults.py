@@ -163,7 +163,7 @@ def test_a_stalled_program_does_not_delay_another_camera(tmp_path: Path, model: 
         camera.does("silent")
         while (message := client.next()).get("kind") != "camera_lost":
             if message.get("camera") == "well":
-                assert message["status"] == "ok", message
+                assert message["status"] in ("ok", "degraded"), message
         for _ in range(20):
             message = client.until(lambda m: m["type"] == "detections")
             assert message["camera"] == "well"

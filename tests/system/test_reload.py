@@ -225,8 +225,8 @@ def test_swaps_leave_no_gap_and_nothing_behind(running: Running, model: Path, ot
     def settled() -> bool:
         return len(daemon.running("vigild.detector")) == 1
 
-    swap(0)
-    swap(1)
+    for turn in range(4):  # the first ones make room that the later ones use again
+        swap(turn)
     daemon.wait_for(settled)
     daemon.wait_for(lambda: holdings(daemon.pid).children == 2)  # the hub has taken note of that end, too
     before = holdings(daemon.pid)
@@ -246,7 +246,7 @@ def test_swaps_leave_no_gap_and_nothing_behind(running: Running, model: Path, ot
     assert sorted(gaps)[-len(gaps) // 20] <= 15, gaps
     daemon.wait_for(lambda: holdings(daemon.pid) == before)
     assert daemon.worker("camera.front")
-    assert anonymous_bytes(daemon.pid) - memory < 2 * 2**20
+    assert anonymous_bytes(daemon.pid) - memory < 2**20
     assert settled()
 
 

@@ -49,6 +49,10 @@ _THREAD_LIMITS = {
 }
 
 
+def _nobody(*_: object) -> None:
+    """Listens to a worker that has ended."""
+
+
 _running: set[int] = set()
 
 
@@ -208,7 +212,11 @@ class WorkerProcess:
         self.exit_status = status
         reason = self._reason(status)
         self._close()
-        self._on_exit(self, reason)
+        on_exit = self._on_exit
+        # Whoever holds this holds it no longer than us: without the way back, both go at once and not
+        # when the cyclic collector comes round, which is after a dozen more.
+        self._on_message, self._on_exit = _nobody, _nobody
+        on_exit(self, reason)
 
     def _reason(self, status: int) -> str:
         if self._killed_because is not None:
