@@ -109,6 +109,7 @@ def test_an_edge_tpu_is_tried_where_there_is_one(
         ("aborts@0", "killed by SIGABRT while loading the model (F driver/usb/usb_driver.cc:834]"),
         ("aborts@1", "in the first invoke() (F driver/usb/usb_driver.cc:834]"),
         ("fails@1", "failed to run the model"),
+        ("hangs@1", "hung for 10."),
     ],
 )
 def test_an_edge_tpu_that_does_not_start(board: Board, pictures: Path, word: str, said: str) -> None:

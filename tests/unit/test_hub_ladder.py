@@ -255,7 +255,7 @@ def test_diagnosis_without_permission(tmp_path: Path, monkeypatch: pytest.Monkey
         ("edgetpu:usb:0", signal.SIGILL, "libedgetpu.so.1 was most likely built for another version"),
         ("/x/lib.so", signal.SIGSEGV, "the library was most likely built for another version"),
         ("edgetpu", signal.SIGABRT, "the Edge TPU stopped answering; check its cable, port, power and cooling"),
-        ("edgetpu", signal.SIGKILL, "no Edge TPU is connected"),
+        ("edgetpu", signal.SIGKILL, ""),
         ("edgetpu", None, "no Edge TPU is connected"),
         ("/x/lib.so", signal.SIGABRT, ""),
         ("xnnpack", signal.SIGSEGV, ""),
@@ -265,6 +265,13 @@ def test_diagnosis_without_permission(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_why(tmp_path: Path, rung: str, number: signal.Signals | None, words: str) -> None:
     said = why(rung, "it died.", None if number is None else -number, tmp_path)
     assert said.startswith(f"it died; {words}") if words else said == "it died."
+
+
+def test_why_it_hung(tmp_path: Path) -> None:
+    said = why("edgetpu", "hung for 1.0 s in invoke(); killed", -signal.SIGKILL, tmp_path)
+    assert said == (
+        "hung for 1.0 s in invoke(); killed; the Edge TPU stopped answering; check its cable, port, power and cooling"
+    )
 
 
 def test_who_is_to_blame() -> None:

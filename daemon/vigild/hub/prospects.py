@@ -80,8 +80,8 @@ def why(rung: str, reason: str, exit_status: int | None, root: Path) -> str:
             f"{library} was most likely built for another version of TensorFlow Lite than the runtime in use; "
             "install the build that matches it"
         )
-    elif is_edgetpu(rung) and number == signal.SIGABRT:
+    elif is_edgetpu(rung) and (number == signal.SIGABRT or reason.startswith("hung")):
         advice = "the Edge TPU stopped answering; check its cable, port, power and cooling"
-    elif is_edgetpu(rung):
+    elif is_edgetpu(rung) and exit_status is None:
         advice = edgetpu.diagnosis(root)
     return f"{reason.rstrip('.')}; {advice}" if advice else reason
