@@ -280,6 +280,15 @@ def holdings(pid: int) -> Holdings:
     )
 
 
+def settled_holdings(pid: int, looks: int = 8) -> Holdings:
+    """The same at so many looks in a row: a connection that was just closed may still be there at the first."""
+    seen = [holdings(pid)]
+    while len(seen) < looks or len(set(seen[-looks:])) > 1:
+        time.sleep(0.05)
+        seen.append(holdings(pid))
+    return seen[-1]
+
+
 def _command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Client, Daemon, holdings
+from harness import Client, Daemon, holdings, settled_holdings
 
 DEADLY = [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV]
 
@@ -150,7 +150,7 @@ def test_ten_deaths_leave_nothing_in_the_hub(tmp_path: Path, model: Path) -> Non
                 missing.discard(client.until("detections")["camera"])
 
         all_deliver()
-        before = holdings(daemon.pid)
+        before = settled_holdings(daemon.pid)
         for _ in range(2):
             for worker in ("detector", *(f"camera.{name}" for name in names)):
                 os.kill(daemon.worker(worker), signal.SIGKILL)

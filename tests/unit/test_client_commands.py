@@ -60,8 +60,10 @@ class WatchCommand:
         return self.process.stdout.readline().rstrip("\n")
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
+        # Not communicate(): it does not know what readline() has taken in beyond its line.
+        assert self.process.stdout is not None and self.process.stderr is not None
+        out, err = self.process.stdout.read(), self.process.stderr.read()
+        return self.process.wait(60), out, err
 
 
 def test_watch_has_lines_for_people(hub: Running) -> None:

@@ -101,6 +101,7 @@ class Console:
 
 def _watch_command(socket: str) -> str:
     """The command that shows detections, as this user can type it here."""
-    program = "vigild" if shutil.which("vigild") else sys.argv[0]
+    by_module = Path(sys.argv[0]).name == "__main__.py"
+    program = "vigild" if shutil.which("vigild") else "python -m vigild" if by_module else sys.argv[0]
     found = Path(socket) in candidates(None)
     return f"{program} watch" + ("" if found else f" --socket {socket}")
