@@ -45,7 +45,7 @@ def find_daemon(config: DaemonConfig, explicit: str | None) -> Daemon:
             with sock.makefile("rb") as stream:
                 return Daemon(msgspec.json.decode(stream.readline(_MAX_HELLO_BYTES), type=Hello), path, "")
         except (OSError, msgspec.MsgspecError) as error:
-            return Daemon(None, path, f"what answers at {path} is no vigild: {error}")
+            return Daemon(None, path, f"what listens at {path} does not greet like a vigild ({error})")
 
 
 def checks(root: Path, config: DaemonConfig, daemon: Daemon, explicit: str | None) -> Iterator[Finding]:
@@ -113,6 +113,6 @@ def _cannot_listen(path: Path) -> str:
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not folder.is_dir():
         return f"{folder} is not a folder"
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         return f"{folder} cannot be written to"
     return ""

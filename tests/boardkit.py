@@ -1,0 +1,101 @@
+"""File trees of boards: what /sys, /proc, /dev, /etc and /run say there, as `--sysfs-root` takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PI_CPUINFO = "".join(
+    f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
+    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n"
+    for core in range(4)
+)
+
+ORIN_CPUINFO = "".join(
+    f"processor\t: {core}\nFeatures\t: fp asimd evtstrm aes asimdhp cpuid asimdrdm asimddp\nCPU part\t: 0xd42\n\n"
+    for core in range(6)
+)
+
+PC_CPUINFO = "".join(
+    f"processor\t: {core}\nmodel name\t: Intel(R) N100\nflags\t\t: fpu sse2 ssse3 fma sse4_2 avx avx2 avx_vnni\n\n"
+    for core in range(4)
+)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def zone(root: Path, index: int, kind: str, temp: str, trips: list[tuple[int, str, str]]) -> None:
+    """A thermal zone; `trips`: (milli-°C, type, what is bound to it: a cooler's type, or "")."""
+    folder = root / f"sys/class/thermal/thermal_zone{index}"
+    write(folder / "type", f"{kind}\n")
+    write(folder / "temp", temp)
+    for number, (millicelsius, trip, cooler) in enumerate(trips):
+        write(folder / f"trip_point_{number}_temp", f"{millicelsius}\n")
+        write(folder / f"trip_point_{number}_type", f"{trip}\n")
+        if cooler:
+            write(folder / f"cdev{number}_trip_point", f"{number}\n")
+            write(folder / f"cdev{number}" / "type", f"{cooler}\n")
+
+
+def meminfo(total_mib: int, available_mib: int) -> str:
+    return (
+        f"MemTotal:       {total_mib * 1024:8} kB\nMemFree:         100000 kB\n"
+        f"MemAvailable:   {available_mib * 1024:8} kB\nSwapTotal:       102396 kB\n"
+    )
+
+
+def raspberry_pi_4(root: Path) -> Path:
+    """As Raspberry Pi OS leaves it: no PSI, no memory controller; and a power supply that is too weak."""
+    write(root / "proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    write(root / "proc/cpuinfo", PI_CPUINFO)
+    write(root / "proc/meminfo", meminfo(906, 610))
+    write(root / "proc/cmdline", "coherent_pool=1M cgroup_disable=memory console=tty1 rootwait\n")
+    write(root / "proc/sys/kernel/osrelease", "6.12.25+rpt-rpi-v8\n")
+    write(root / "etc/os-release", 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\n')
+    zone(root, 0, "cpu-thermal", "54500\n", [(110000, "critical", "")])
+    write(root / "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+    write(root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
+    write(root / "sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
+    (root / "run/systemd/system").mkdir(parents=True)
+    return root
+
+
+def jetson_orin(root: Path) -> Path:
+    """Its box is warm, which slows nothing; its CPU is throttled, which does."""
+    write(root / "proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0")
+    write(root / "proc/cpuinfo", ORIN_CPUINFO)
+    write(root / "proc/meminfo", meminfo(7620, 5100))
+    write(root / "proc/pressure/memory", "some avg10=1.50 avg60=0.90 avg300=0.20 total=4\nfull avg10=0.00 total=0\n")
+    write(root / "proc/sys/kernel/osrelease", "5.15.148-tegra\n")
+    write(root / "etc/os-release", 'PRETTY_NAME="Ubuntu 22.04.5 LTS"\n')
+    write(root / "etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n")
+    trips = [
+        (70000, "passive", "hot-surface-alert"),
+        (99000, "passive", "cpu-throttle-alert"),
+        (104500, "critical", ""),
+        (50000, "active", "pwm-fan"),
+    ]
+    zone(root, 0, "cpu-thermal", "76000\n", trips)
+    zone(root, 1, "gpu-thermal", "", trips)
+    zone(root, 2, "tj-thermal", "76500\n", [(0, "passive", ""), (104500, "critical", "")])
+    for index, (kind, state) in enumerate([("cpu-throttle-alert", 1), ("hot-surface-alert", 1)]):
+        write(root / f"sys/class/thermal/cooling_device{index}/type", f"{kind}\n")
+        write(root / f"sys/class/thermal/cooling_device{index}/cur_state", f"{state}\n")
+    write(root / "sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")
+    (root / "run/systemd/system").mkdir(parents=True)
+    write(root / "etc/systemd/system/vigild.service", "[Unit]\n")
+    return root
+
+
+def plain_pc(root: Path) -> Path:
+    write(root / "sys/class/dmi/id/sys_vendor", "Beelink\n")
+    write(root / "sys/class/dmi/id/product_name", "MINI S\n")
+    write(root / "proc/cpuinfo", PC_CPUINFO)
+    write(root / "proc/meminfo", meminfo(15800, 12000))
+    write(root / "proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+    zone(root, 0, "acpitz", "27800\n", [(119000, "critical", "")])
+    zone(root, 1, "x86_pkg_temp", "41000\n", [(-274000, "passive", "")])
+    write(root / "sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n")
+    return root
