@@ -14,6 +14,8 @@ import pytest
 from harness import Client, Daemon
 from pictures import shows, write_pictures, write_video
 
+from unit import modelkit
+
 COUNT = 40
 
 
@@ -101,6 +103,35 @@ def test_another_folder_by_reload_is_read_from_its_start(tmp_path: Path, model: 
         assert [m["frame"] for m in results] == list(range(8, 8 + COUNT))
 
 
+def test_a_folder_exactly_once_through_a_change_of_model(tmp_path: Path, model: Path, large_pictures: Path) -> None:
+    repeat(large_pictures, tmp_path / "hidden", 4)
+    source = tmp_path / "pictures"
+    other = modelkit.quadrants(tmp_path, dtype="int8", name="other.tflite")
+    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
+        orders = daemon.connect()
+        client = start_watching(daemon, tmp_path / "hidden", source)
+
+        def swap(count: int) -> None:
+            if count == 1:
+                orders.send(type="swap", path=str(other))
+
+        results = read_to_the_end(client, swap)
+        assert [m["frame"] for m in results] == list(range(1, 4 * COUNT + 1))
+        assert [n for n, m in enumerate(results) if not shows(m, n % COUNT + 1)] == []
+        models = [m["model"] for m in results]
+        assert models == sorted(models, reverse=True), "quadrants first, then other"
+        assert set(models) == {"quadrants", "other"}
+        assert daemon.wait() == 0
+
+
+def repeat(pictures: Path, folder: Path, times: int) -> None:
+    """A folder in which the pictures are there several times over."""
+    folder.mkdir()
+    for copy in range(times):
+        for path in pictures.iterdir():
+            (folder / f"{copy}{path.name}").symlink_to(path)
+
+
 @pytest.mark.parametrize("victim", [None, "vigild.detector", "vigild.camera"])
 def test_a_video_exactly_once_and_in_order(tmp_path: Path, model: Path, victim: str | None) -> None:
     write_video(tmp_path / "hidden.avi", 120, (320, 240))
@@ -171,11 +202,7 @@ def test_a_client_that_reads_nothing_costs_the_others_no_frame(
     tmp_path: Path, model: Path, large_pictures: Path
 ) -> None:
     # Large enough to keep the daemon's pace below what the other client can read on a busy machine.
-    for copy in range(8):
-        for path in large_pictures.iterdir():
-            link = tmp_path / "hidden" / f"{copy}{path.name}"
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to(path)
+    repeat(large_pictures, tmp_path / "hidden", 8)
     source = tmp_path / "pictures"
     with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"')) as daemon:
         deaf = daemon.connect()

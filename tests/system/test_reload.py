@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Client, Daemon, holdings
+from harness import Client, Daemon, holdings, settled_holdings
 
 from unit import modelkit
 
@@ -176,7 +176,7 @@ def is_alone(daemon: Daemon, module: str, pid: int) -> bool:
 def test_reloads_under_load(running: Running) -> None:
     daemon, settings = running.daemon, running.settings
     workers = [daemon.worker("camera.front"), daemon.worker("detector")]
-    before = holdings(daemon.pid)
+    before = settled_holdings(daemon.pid)
     seqs = []
     for turn in range(12):
         settings.model["max_results"] = 1 + turn % 3
@@ -229,7 +229,7 @@ def test_swaps_leave_no_gap_and_nothing_behind(running: Running, model: Path, ot
         swap(turn)
     daemon.wait_for(settled)
     daemon.wait_for(lambda: holdings(daemon.pid).children == 2)  # the hub has taken note of that end, too
-    before = holdings(daemon.pid)
+    before = settled_holdings(daemon.pid)
     memory = anonymous_bytes(daemon.pid)
     seen: list[dict[str, Any]] = []
     for turn in range(20):
@@ -320,6 +320,37 @@ def test_the_replacement_dies_during_a_swap(running: Running, other_model: Path)
     assert running.client.until("detections")["model"] == "quadrants"
     assert daemon.worker("detector") == old
     assert orders.ask(type="swap", path=str(other_model))["type"] == "ok", "the next swap is a new chance"
+
+
+def test_changes_at_once_are_taken_up_one_after_the_other(running: Running, model: Path, other_model: Path) -> None:
+    daemon = running.daemon
+    clients = [daemon.connect() for _ in range(4)]
+    for turn, client in enumerate(clients):
+        client.send(type="swap", path=str((other_model, model)[turn % 2]), id=turn)
+        client.send(type="set", key="model.max_results", value=turn + 1, id=10 + turn)
+    answers = [
+        client.until(lambda m, id=id: m.get("id") == id) for client, id in zip(clients, range(10, 14), strict=True)
+    ]
+    assert [answer["type"] for answer in answers] == ["ok"] * 4
+    # The file's own setting, by a signal that comes while a model is being loaded.
+    running.settings.model["max_results"] = 7
+    running.settings.write()
+    clients[0].send(type="swap", path=str(other_model), id=20)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for(lambda: daemon.status()["config"]["model.max_results"] == 7)
+    assert clients[0].until(lambda m: m.get("id") == 20)["type"] == "ok"
+    assert "Traceback" not in daemon.logged()
+
+
+def test_a_setting_while_the_detector_is_down(running: Running) -> None:
+    daemon, client = running.daemon, running.client
+    for _ in range(3):  # the third start is waited with
+        os.kill(daemon.worker("detector"), signal.SIGKILL)
+        client.event("worker_died")
+    assert daemon.running("vigild.detector") == []
+    assert running.orders.ask(type="set", key="model.min_score", value=1.0)["type"] == "ok"
+    client.event("worker_back")
+    assert client.until("detections")["detections"] == []
 
 
 # ---- set, pause, resume, and who may

@@ -6,6 +6,7 @@ a reload, a `set` and a `swap` differ only in where the new configuration comes 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import time
@@ -40,7 +41,8 @@ class Api:
         self._monitor = monitor
         self._read_config = read_config
         self._config_file = config_file
-        self._busy = False
+        self._changing = asyncio.Lock()
+        """One change after the other: each begins with the configuration that the one before left."""
         self.socket_path = ""
 
     # ---- what is
@@ -144,40 +146,33 @@ class Api:
         return await self._set(values)
 
     async def _set(self, values: dict[str, object]) -> str:
-        try:
-            new = set_keys(self._hub.config, values)
-        except ConfigError as error:
-            raise RequestError("invalid", "; ".join(error.problems)) from None
-        _refuse_new_code(self._hub.config, new)
-        return await self._take_up(new)
+        async with self._changing:
+            try:
+                new = set_keys(self._hub.config, values)
+            except ConfigError as error:
+                raise RequestError("invalid", "; ".join(error.problems)) from None
+            _refuse_new_code(self._hub.config, new)
+            return await self._take_up(new)
 
     async def reload(self) -> str:
         """Read the file again; an invalid one changes nothing."""
-        try:
-            new = self._read_config()
-        except ConfigError as error:
-            reason = "; ".join(error.problems)
-            self._hub.publish_event("reload_failed", reason=reason)
-            raise RequestError("invalid", f"the old configuration stays in force: {reason}") from None
-        try:
-            done = await self._take_up(new)
-        except RequestError as error:
-            self._hub.publish_event("reload_failed", reason=error.message)
-            raise
-        self._hub.publish_event("reload", reason=done)
-        return done
+        async with self._changing:
+            try:
+                new = self._read_config()
+            except ConfigError as error:
+                reason = "; ".join(error.problems)
+                self._hub.publish_event("reload_failed", reason=reason)
+                raise RequestError("invalid", f"the old configuration stays in force: {reason}") from None
+            try:
+                done = await self._take_up(new)
+            except RequestError as error:
+                self._hub.publish_event("reload_failed", reason=error.message)
+                raise
+            self._hub.publish_event("reload", reason=done)
+            return done
 
     async def _take_up(self, new: Config) -> str:
         """Make `new` the configuration in force; returns what that did, in a line."""
-        if self._busy:
-            raise RequestError("busy", "another change is being taken up; ask again when it is done")
-        self._busy = True
-        try:
-            return await self._take_up_alone(new)
-        finally:
-            self._busy = False
-
-    async def _take_up_alone(self, new: Config) -> str:
         hub = self._hub
         changes = diff(hub.config, new)
         if not changes:

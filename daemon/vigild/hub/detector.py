@@ -50,8 +50,11 @@ class Refused(Exception):
 class Listener(Protocol):
     """Whom the service tells (the hub)."""
 
-    def model_ready(self, detector: Detector) -> None:
-        """Connect the cameras to it. Of a replacement: the live ones, so that it can prove itself."""
+    def model_ready(self, detector: Detector) -> bool:
+        """Connect the cameras to it. Of a replacement: the live ones, so that it can prove itself.
+
+        Returns whether there is any.
+        """
 
     def model_in_service(self, detector: Detector, previous: Detector | None) -> None:
         """`detector` serves from now on; `previous` (if any still runs) is about to be ended."""
@@ -210,6 +213,14 @@ class DetectorService:
         if self.current is not None and self.current.process.exit_status is None:
             self.current.process.drain()
 
+    def set_filter(self, config: ModelConfig) -> None:
+        """Take up the keys of [model] that need no new detector: now, and whenever one is started."""
+        self.config = config
+        for detector in (self.current, self.candidate):
+            if detector is not None:
+                detector.config = config
+                detector.set_filter(config)
+
     # ---- replacing
 
     async def replace(self, config: ModelConfig) -> ModelReady:
@@ -282,7 +293,9 @@ class DetectorService:
             _log.warning("%s", warning)
         if detector is self.current:
             self._listener.model_in_service(detector, None)
-        self._listener.model_ready(detector)
+        if not self._listener.model_ready(detector) and detector is self.candidate:
+            # No frame can come to prove it.
+            self._promote(detector)
 
     def _result(self, detector: Detector, result: Result) -> None:
         if detector is self.candidate:

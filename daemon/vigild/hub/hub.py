@@ -266,11 +266,12 @@ class Hub:
 
     # ---- what the detector service tells
 
-    def model_ready(self, detector: Detector) -> None:
+    def model_ready(self, detector: Detector) -> bool:
         for name, camera in self.cameras.items():
             # A file that is read frame by frame feeds one detector at a time; see model_in_service.
             if detector is self.service.current or camera.config.pace == "live":
                 self._connect(name, detector)
+        return any(key[1] is detector for key in self.links)
 
     def model_in_service(self, detector: Detector, previous: Detector | None) -> None:
         changed = self.model is None or detector.ready is None or self.model.sha256 != detector.ready.sha256
@@ -370,9 +371,7 @@ class Hub:
         for name in changes.cameras_added:
             self.add_camera(name, config.camera[name])
             self.publish_event("camera_added", camera=name, reason=redact(config.camera[name].source))
-        if self.service.current is not None:
-            self.service.config = config.model
-            self.service.current.set_filter(config.model)
+        self.service.set_filter(config.model)
 
     def model_info(self) -> wire.ModelInfo | None:
         if self.model is None:
