@@ -5,6 +5,7 @@
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make forge-setup | test-forge                         how the embedded models are made (2.3 GB)
+#   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
 #   make help        this text
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge bench clean
+.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge bench fuzz clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +86,10 @@ test-forge: forge-setup
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
+
+N ?= 100000
+fuzz: setup
+	PYTHONPATH=tests nice -n 10 $(BIN)/python -m fuzz --cases $(N) --jobs $$(nproc)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

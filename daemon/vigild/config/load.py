@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from vigild import plain
 from vigild.config import rules
 from vigild.config.document import Document, DocumentError, key_text
 from vigild.config.fields import FIELDS, STRUCTS, Field
@@ -31,11 +32,17 @@ MAX_FILE_BYTES = 1024 * 1024
 """A configuration of 64 cameras with every key written out has 60 KB."""
 
 
+MAX_PROBLEMS = 100
+"""Told at a time; a file with more is not a configuration, and clients are sent all of it."""
+
+
 class ConfigError(ValueError):
     """The configuration cannot be used. `problems` has one sentence for each thing that is wrong."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems: list[str] = list(problems)
+        self.problems: list[str] = [plain.sentence(problem) for problem in problems[:MAX_PROBLEMS]]
+        if len(problems) > MAX_PROBLEMS:
+            self.problems.append(f"... and {len(problems) - MAX_PROBLEMS} more problems")
         super().__init__("\n".join(self.problems))
 
 

@@ -36,7 +36,7 @@ def sidecar(model_path: str) -> Decoding | None:
         return msgspec.json.decode(data, type=Decoding)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
         raise ModelError("anchors", f"The anchors in {path} cannot be used: {error}; correct that file.") from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vigild import plain
+
 
 class ModelError(Exception):
     """A model, its labels, the runtime or the delegate is refused.
@@ -15,6 +17,7 @@ class ModelError(Exception):
     """
 
     def __init__(self, code: str, message: str) -> None:
+        message = plain.sentence(message)
         super().__init__(message)
         self.code = code
         self.message = message

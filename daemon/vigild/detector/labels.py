@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from vigild import plain
 from vigild.detector.errors import ModelError
 
 MAX_FILE_BYTES = 256 * 1024
@@ -31,7 +32,7 @@ _GAPS = {"", "???", "n/a", "na"}
 
 
 def _cut(label: str) -> str:
-    return label.strip().encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
+    return plain.name(label).strip().encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
 
 
 def fill(names: Sequence[str]) -> list[str]:
@@ -44,7 +45,7 @@ def parse(text: str, classes: int, origin: str) -> tuple[list[str], str]:
 
     Raises ModelError "labels" for what is no label file and "labels_mismatch" for another model's.
     """
-    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -132,13 +133,19 @@ def from_archive(path: str, wanted: Sequence[str], classes: int) -> tuple[list[s
                 info = texts[0]
             if info is None:
                 return None
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # A damaged LZMA header asks for gigabytes.
+                raise NotImplementedError(f"{info.filename} is compressed by method {info.compress_type}")
             with archive.open(info) as member:
                 data = member.read(MAX_FILE_BYTES + 1)
     except (zipfile.BadZipFile, zipfile.LargeZipFile):
         return None
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ModelError("labels", f"The labels inside the model are damaged: {error}.") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ModelError("labels", f"The labels inside the model ({info.filename}) have over {MAX_FILE_BYTES} bytes.")
+    if len(data) > MAX_FILE_BYTES or b"\0" in data:
+        raise ModelError(
+            "labels",
+            f"{info.filename} inside the model is no label file: expected up to {MAX_FILE_BYTES // 1024} KiB of text.",
+        )
     names, how = parse(data.decode(errors="replace"), classes, f"{info.filename} inside the model")
     return names, f"{info.filename} inside the model, {how}"

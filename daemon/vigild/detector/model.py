@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
+from vigild import plain
 from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs, runtime
 from vigild.detector import facts as model_facts
@@ -26,11 +29,15 @@ from vigild.detector.filter import Filter
 from vigild.detector.model_file import ModelFile
 from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
+from vigild.ipc.channel import MAX_PACKET_BYTES
 from vigild.ipc.messages import ModelReady
 from vigild.ipc.progress import Stage
 from vigild.models.entry import ManifestError
 from vigild.models.resolve import Resolved, describe_twin, resolve
 from vigild.tensor import TensorSpec
+
+MAX_READY_BYTES = MAX_PACKET_BYTES - 16 * 1024
+"""The worker adds a warning that names the labels of the configuration."""
 
 
 class Model(NamedTuple):
@@ -72,7 +79,7 @@ def _load(
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     _check_outputs(facts)
     interpreter, passed_over = runtime.open_interpreter(
-        runtime_name, file.proc_path, delegate, config.threads, config.delegate_options
+        runtime_name, file.proc_path, delegate, config.threads, config.delegate_options, enter
     )
     try:
         interpreter.allocate()
@@ -85,7 +92,10 @@ def _load(
     invoked = time.monotonic_ns()
     enter(Stage.LOAD)
 
-    shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
+    try:
+        shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
+    except (RuntimeError, ValueError) as error:  # a tensor that no operator gives a value
+        raise runtime.refusal(error, delegate, "invoke") from None
     layout = outputs.decide(facts, shapes)
     names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
@@ -111,10 +121,23 @@ def _load(
         threads=config.threads,
         load_ms=(loaded - started) / 1e6,
         first_invoke_ms=(invoked - loaded) / 1e6,
-        notes=notes,
-        warnings=warnings,
+        notes=[plain.sentence(note) for note in notes],
+        warnings=[plain.sentence(warning) for warning in warnings],
     )
+    _check_message(ready)
     return Model(interpreter, input_view, spec, names, decode, ready)
+
+
+def _check_message(ready: ModelReady) -> None:
+    """Raises ModelError when the hub could not be told of the model."""
+    size = len(msgspec.msgpack.encode(ready))
+    if size > MAX_READY_BYTES:
+        raise ModelError(
+            "labels",
+            f"The names of the model's {len(ready.labels)} classes take {size // 1024} KiB with all that is to be said "
+            f"of it; up to {MAX_READY_BYTES // 1024} KiB are expected. Bring a label file with shorter names, or a "
+            "model with fewer classes.",
+        )
 
 
 def _resolve(config: ModelConfig, delegate: str) -> Resolved:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from vigild.detector import delegates
 from vigild.detector.errors import ModelError
+from vigild.ipc.progress import RUNTIME_STAGES, Stage
 
 
 class _Package(NamedTuple):
@@ -45,7 +46,7 @@ class Interpreter:
         self.delegate = delegate
         # An external delegate takes its nodes at once, the default one only in allocate(): what
         # stands in the graph by now is the external one's.
-        self._external_ops = 0 if delegate in ("xnnpack", "none") else len(native._get_ops_details())
+        self._external_ops = 0 if delegate in ("xnnpack", "none") else len(_nodes(native))
         self.invoke: Callable[[], None] = native.invoke
 
     def allocate(self) -> None:
@@ -62,7 +63,7 @@ class Interpreter:
         The runtime lists the graph's own nodes and, behind them, a DELEGATE node for each part that
         was handed over; a node is taken when a DELEGATE node stands between it and its users.
         """
-        details: list[dict[str, Any]] = self._native._get_ops_details()
+        details = _nodes(self._native)
         own = [op for op in details if op["op_name"] != "DELEGATE"]
         made_by = {int(output): i for i, op in enumerate(own) for output in op["outputs"]}
         taken: set[int] = set()
@@ -79,6 +80,17 @@ class Interpreter:
                 taken.add(node)
                 todo.extend(int(i) for i in own[node]["inputs"])
         return len(taken), len(own)
+
+
+def _nodes(native: Any) -> list[dict[str, Any]]:
+    """The runtime's list of nodes. Raises ModelError "corrupt"."""
+    try:
+        details: list[dict[str, Any]] = native._get_ops_details()
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            "corrupt", f"A tensor of the model has a name that is not UTF-8 ({error.reason}); the file is damaged."
+        ) from None
+    return details
 
 
 def _version(package: _Package) -> str:
@@ -100,11 +112,17 @@ class PassedOver(NamedTuple):
 
 
 def open_interpreter(
-    runtime: str, path: str, delegate: str, threads: int, options: Mapping[str, str]
+    runtime: str,
+    path: str,
+    delegate: str,
+    threads: int,
+    options: Mapping[str, str],
+    enter: Callable[[Stage], object] = lambda stage: None,
 ) -> tuple[Interpreter, PassedOver]:
     """An interpreter for the model at `path`, and why a preferred runtime was passed over.
 
-    `runtime`: "litert", "tflite-runtime" or "auto". Raises ModelError ("runtime", "delegate",
+    `runtime`: "litert", "tflite-runtime" or "auto". `enter` is told which runtime is being started,
+    so that whoever finds this process dead knows which one it was. Raises ModelError ("runtime", "delegate",
     "unsupported_op", "corrupt").
     """
     passed_over = PassedOver([], [])
@@ -112,7 +130,10 @@ def open_interpreter(
         if runtime not in ("auto", package.name):
             continue
         try:
-            module = importlib.import_module(package.module)
+            enter(RUNTIME_STAGES[package.name])
+            module = _import(package)
+            if delegate not in ("xnnpack", "none"):
+                enter(Stage.LOAD)  # from here on the delegate may be what kills this process
             native = _construct(module, path, delegate, threads, options)
         except Exception as error:
             reason = _runtime_fault(package, error)
@@ -121,10 +142,21 @@ def open_interpreter(
             absent = isinstance(error, ModuleNotFoundError)
             (passed_over.notes if absent else passed_over.warnings).append(f"{package.name} cannot be used: {reason}")
         else:
+            enter(Stage.LOAD)
             return Interpreter(native, package, delegate), passed_over
     raise ModelError(
         "runtime", "No TFLite runtime works here: " + "; ".join(passed_over.notes + passed_over.warnings) + "."
     )
+
+
+def _import(package: _Package) -> Any:
+    """The runtime's module. Raises ImportError or SystemError, whatever went wrong in it."""
+    try:
+        return importlib.import_module(package.module)
+    except (ImportError, SystemError):
+        raise
+    except Exception as error:  # a library of others: it may raise anything
+        raise ImportError(f"{type(error).__name__}:") from error  # _flat adds the cause's text
 
 
 def _runtime_fault(package: _Package, error: BaseException) -> str | None:

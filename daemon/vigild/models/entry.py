@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from vigild import plain
 from vigild.models.decoding import Decoding
 from vigild.tensor import ColorOrder, Dtype, Layout, Resize
 
@@ -31,6 +32,7 @@ class ManifestError(Exception):
     """
 
     def __init__(self, message: str, code: str = "manifest") -> None:
+        message = plain.sentence(message)
         super().__init__(message)
         self.code = code
         self.message = message

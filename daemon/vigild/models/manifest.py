@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from vigild import plain
 from vigild.config.document import Document, DocumentError, key_text
 from vigild.config.fields import Choice, Fixed, Flag, Number, Text, Type
 from vigild.config.names import nearest
@@ -260,7 +261,7 @@ class _Reader:
         return tuple(urls)
 
     def _problem(self, place: str, text: str) -> None:
-        self.problems.append(f"{self._where}{', ' if place else ''}{place}: {text}")
+        self.problems.append(plain.sentence(f"{self._where}{', ' if place else ''}{place}: {text}"))
 
 
 def url_fault(url: str, known_hash: bool) -> str | None:

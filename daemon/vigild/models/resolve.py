@@ -180,7 +180,7 @@ def _anchors(entry: Entry, variant: Variant) -> Decoding | None:
     try:
         with path.open("rb") as file:
             decoding = msgspec.json.decode(file.read(MAX_ANCHORS_FILE_BYTES), type=Decoding)
-    except (OSError, ValueError) as error:  # msgspec's DecodeError is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's DecodeError is a ValueError
         raise ManifestError(f"The anchors in {path} cannot be used: {error}; correct that file.") from None
     if len(decoding.kinds()) != 1:
         raise ManifestError(f"The anchors in {path} must be given by exactly one of explicit, ssd and grid.")

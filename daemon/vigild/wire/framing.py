@@ -140,8 +140,11 @@ def parse_server_message(line: bytes) -> ServerMessage | None:
     Raises msgspec.DecodeError when the line is not what protocol 1 allows.
     """
     try:
-        return _server_decoder.decode(line)
-    except msgspec.ValidationError:
-        if _tag_decoder.decode(line).type in _KNOWN:
-            raise
-        return None
+        try:
+            return _server_decoder.decode(line)
+        except msgspec.ValidationError:
+            if _tag_decoder.decode(line).type in _KNOWN:
+                raise
+            return None
+    except RecursionError:
+        raise msgspec.DecodeError("the line is nested too deeply") from None
