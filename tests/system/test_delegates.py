@@ -173,16 +173,20 @@ def test_first_use(board: Board, pictures: Path) -> None:
         result(client, "edgetpu", "ok")
 
 
-def test_an_attempt_to_climb_does_not_touch_the_detector_in_service(board: Board, pictures: Path) -> None:
-    board.behaves("segfaults@0")
+@pytest.mark.parametrize(("word", "said"), [("segfaults@0", "killed by SIGSEGV"), ("hangs@2", "hung for 1.")])
+def test_an_attempt_to_climb_does_not_touch_the_detector_in_service(
+    board: Board, pictures: Path, word: str, said: str
+) -> None:
+    board.behaves(word)
     with daemon_on(board, pictures) as daemon:
         client = watching(daemon)
         result(client, "cpu", "degraded")
         before = detector(daemon)
-        daemon.wait_for(lambda: "delegate edgetpu still fails: killed by SIGSEGV" in daemon.logged())
+        daemon.wait_for(lambda: f"delegate edgetpu still fails: {said}" in daemon.logged())
         assert detector(daemon) == before
-        seen = [m for m in client.stream(0.5) if m["type"] == "event"]
-        assert seen == [], "nothing has changed, so nothing is said"
+        told = [m for m in client.stream(1.0) if m["type"] == "event"]
+        assert told == [], "nothing has changed, so nothing is said"
+        assert daemon.logged().count("trying delegate edgetpu again") == 1, "the next attempt is a minute away"
 
 
 def test_a_compiled_model_without_a_twin_has_nowhere_to_fall(board: Board, pictures: Path) -> None:

@@ -118,6 +118,17 @@ def test_a_climb_that_lasted_is_forgiven() -> None:
     assert climbs_after(ladder, 4 + SETTLED_S) == RETRY_S
 
 
+def test_what_one_rung_did_is_not_put_to_the_credit_of_the_next() -> None:
+    ladder = Ladder(THREE)
+    ladder.works(0)
+    ladder.lost(SETTLED_S)
+    ladder.lost(SETTLED_S + 1)
+    ladder.climbed("xnnpack", 800)
+    ladder.climbed("edgetpu", 900)
+    ladder.lost(901)
+    assert climbs_after(ladder, 901) == 2 * CLIMB_FIRST_S
+
+
 def test_one_rung_at_a_time_up_to_the_top() -> None:
     ladder = Ladder(THREE)
     ladder.lost(0)

@@ -53,7 +53,8 @@ def _resolves(config: ModelConfig, rung: str) -> bool:
 
 def _compiled(path: Path) -> bool:
     try:
-        if not path.is_file() or not 0 < path.stat().st_size <= MAX_SCANNED_BYTES:
+        # A pipe or a device has no size, and must not be waited for.
+        if not 0 < path.stat().st_size <= MAX_SCANNED_BYTES:
             return False
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return data.find(EDGETPU_OP) >= 0
