@@ -310,3 +310,30 @@ def test_mutated_files_end_in_a_refusal_or_a_model(tmp_path):
         except ModelError:
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 100
+
+
+def test_an_output_that_nothing_computes(tmp_path):
+    graph = modelkit.Graph()
+    image = graph.tensor("image", [1, 16, 16, 3])
+    out = graph.tensor("out", [1, 16, 16, 3])
+    graph.op(modelkit.ADD, [image, image], [out], (11, {}))
+    boxes = graph.tensor("boxes", [1, 4, 4])
+    data = graph.build([image], [boxes, out])
+    refused(write(tmp_path, data), "invoke", "Tensor data is null")
+
+
+def test_more_classes_than_the_hub_can_be_told_of(tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{number:060}x\n" for number in range(3000)))
+    model = modelkit.finished(tmp_path)
+    refused(model, "labels", "3000 classes", "KiB", labels=str(labels))
+    labels.write_text("".join(f"{number}x\n" for number in range(3000)))
+    assert len(load_model(model, labels=str(labels)).labels) == 3000
+
+
+@pytest.mark.parametrize("data", [b'{"ssd":' * 5000, b'{"\xff": 1}', b'{"gr\x7fd": 1}'])
+def test_anchors_that_are_no_json(tmp_path, data):
+    model = modelkit.raw(tmp_path)
+    model.with_name(model.name + ".anchors.json").write_bytes(data)
+    error = refused(model, "anchors", "correct that file")
+    assert error.message.isprintable()

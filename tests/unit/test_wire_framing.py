@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +99,9 @@ def test_a_client_reads_what_it_knows_and_ignores_the_rest() -> None:
 def test_a_known_type_with_wrong_contents_is_an_error() -> None:
     with pytest.raises(Exception, match="frame"):
         parse_server_message(b'{"type":"heartbeat","camera":"front","status":"ok","frame":"three"}')
+
+
+def test_an_answer_nested_too_deeply_is_an_error_like_others() -> None:
+    for line in (b"[" * 50_000, b'{"type":"later","x":' + b"[" * 50_000):
+        with pytest.raises(msgspec.DecodeError):
+            parse_server_message(line)
