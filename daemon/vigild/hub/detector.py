@@ -31,6 +31,11 @@ from vigild.ipc.progress import STAGE_TEXT, Stage
 TAKEOVER_S = 3.0
 """How long a replacement that is ready may wait for a frame before it takes over without one."""
 
+EDGETPU_LOAD_S = 20.0
+EDGETPU_FIRST_INVOKE_S = 10.0
+"""What an Edge TPU gets while nothing else runs and the CPU could: a model of 6 MB takes 5 s over USB 2. When it is
+tried again, beside the CPU, it may take as long as anything else."""
+
 EXIT_GRACE_S = 1.0
 
 # Refusals that another rung may get around; all others are about the model itself.
@@ -145,6 +150,8 @@ class Detector:
         """Kill it if it hangs; returns whether it was inside invoke()."""
         stage, since_ns = self.process.stage()
         limits = {**deadlines.DETECTOR_LIMITS_S, Stage.INVOKE: invoke_limit_s}
+        if is_edgetpu(self.rung) and not self.ladder.last and self.ladder.rung == self.rung:
+            limits |= {Stage.LOAD: EDGETPU_LOAD_S, Stage.FIRST_INVOKE: EDGETPU_FIRST_INVOKE_S}
         spent_s = deadlines.overdue(stage, since_ns, now_ns, limits)
         if spent_s is None:
             return False
