@@ -10,7 +10,8 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `detector`   the detector in service, and the one that is to follow it
 `deadlines`  how long a stage may take (pure)
 `restarts`   back-off and counting of restarts (pure)
-`ladder`     which delegates to try, best first (pure)
+`ladder`     which delegate to use, when to give it up and when to try it again (pure)
+`prospects`  which delegates are worth trying for a model on this board
 `links`      a ring between a camera and a detector
 `metrics`    rates and percentiles (pure)
 `snapshots`  pictures that clients wait for
