@@ -71,13 +71,13 @@ def litert(limit_s: float = 60.0) -> str:
 
 def test_a_segfault_is_put_into_words(broken: Break) -> None:
     broken(ai_edge_litert=SEGFAULT)
-    assert litert().startswith("killed by SIGSEGV while loading the model: it crashed; its build does not fit")
+    assert litert().startswith("killed by SIGSEGV while starting litert: it crashed; its build does not fit")
 
 
 def test_an_abort_says_its_last_words(broken: Break) -> None:
     broken(ai_edge_litert=ABORT)
     death = litert()
-    assert death.startswith("killed by SIGABRT while loading the model")
+    assert death.startswith("killed by SIGABRT while starting litert")
     assert "transfer failed" in death
 
 
@@ -88,13 +88,13 @@ def test_instructions_that_the_processor_lacks(broken: Break) -> None:
 
 def test_a_hang_ends_at_its_limit(broken: Break) -> None:
     broken(ai_edge_litert=HANG)
-    assert litert(limit_s=3.0) == "it hung for 3 s while loading the model, and was killed"
+    assert litert(limit_s=3.0) == "it hung for 3 s while starting litert, and was killed"
 
 
 def test_a_traceback_is_told_by_its_last_line(broken: Break) -> None:
     broken(ai_edge_litert="raise KeyError('surprise')")
     death = litert()
-    assert death.startswith("exited with status 1 while loading the model") and "KeyError: 'surprise'" in death
+    assert death.startswith("exited with status 1 while starting litert") and "KeyError: 'surprise'" in death
 
 
 def test_what_is_printed_to_the_standard_output_does_not_come_between(broken: Break) -> None:

@@ -65,6 +65,8 @@ class InvokeDeadline:
 
 DETECTOR_LIMITS_S: dict[Stage, float] = {
     Stage.START: START_S,
+    Stage.LITERT: LOAD_S,
+    Stage.TFLITE_RUNTIME: LOAD_S,
     Stage.LOAD: LOAD_S,
     Stage.FIRST_INVOKE: FIRST_INVOKE_S,
     Stage.WAIT: HEARTBEAT_S,

@@ -98,7 +98,8 @@ class Detector:
         self.started_s = time.monotonic()
         self.ready_s = 0.0
         self.process = WorkerProcess("detector", "vigild.detector", FromDetector, self._on_message, self._on_exit)
-        self.process.send(LoadModel(config=config, delegate=rung, runtime=config.runtime))
+        runtime = ladder.runtimes.name if config.runtime == "auto" else config.runtime
+        self.process.send(LoadModel(config=config, delegate=rung, runtime=runtime))
 
     def _on_message(self, _: WorkerProcess, message: Any, fds: list[int]) -> None:
         if isinstance(message, Result):
@@ -129,6 +130,17 @@ class Detector:
         if self.refused is not None:
             return self.refused.code in _RUNG_CODES
         return self.ready is None and died_of_delegate(self.rung, self.process.exit_status)
+
+    def other_runtime(self, reason: str) -> str:
+        """The TFLite runtime to go on with when the start of one was what ended it; else empty."""
+        if self.config.runtime != "auto" or self.refused is not None or self.process.killed_from_outside:
+            return ""
+        return self.ladder.runtimes.died(self.process.ended_in, reason)
+
+    def no_other_runtime(self) -> str:
+        """How the runtime before ended, when this one was started for that and is refused; else empty."""
+        refused = self.refused is not None and self.refused.code == "runtime"
+        return self.ladder.runtimes.refused() if refused else ""
 
     def set_filter(self, config: ModelConfig) -> None:
         """Take up the keys that need no new detector."""
@@ -335,6 +347,9 @@ class DetectorService:
             _log.info("delegate %s still fails: %s", detector.rung, reason)
             return
         assert self._replaced is not None
+        if detector.other_runtime(reason) and not self.stopping:
+            self.candidate = Detector(self, detector.config, ladder, lowered=detector.lowered)
+            return
         if detector.rung_failed and not self.stopping:
             if not ladder.last:
                 lowered = f"{detector.rung} failed: {reason.rstrip('.')}; {ladder.lost(now_s)} from now on"
@@ -343,7 +358,9 @@ class DetectorService:
             if detector.delegate_failed and ladder.once_more():
                 asyncio.get_running_loop().call_later(RETRY_S, self._replace_by, detector.config, ladder)
                 return
-        if detector.refused is not None:
+        if before := detector.no_other_runtime():
+            code, reason = "crashed", f"the new detector was {before}; and otherwise: {reason}"
+        elif detector.refused is not None:
             code = detector.refused.code
         else:
             code = "delegate" if detector.delegate_failed else "crashed"
@@ -364,7 +381,11 @@ class DetectorService:
         delay_s = self.restarts.died(now_s)
         reason = self._in_words(detector, reason)
         ladder, change = self._ladder, ""
-        if not ladder.trusts(ready=not detector.rung_failed, deaths=self.restarts.in_a_row):
+        if other := detector.other_runtime(reason):
+            reason, delay_s = f"{reason}; {other} from now on", 0.0
+        elif before := detector.no_other_runtime():
+            reason = f"was {before}; {reason.rstrip('.')}"
+        elif not ladder.trusts(ready=not detector.rung_failed, deaths=self.restarts.in_a_row):
             change = f"{detector.rung} failed: {reason.rstrip('.')}; {ladder.lost(now_s)} from now on"
             reason = f"{reason.rstrip('.')}; delegate {ladder.rung} from now on"
             delay_s = 0.0

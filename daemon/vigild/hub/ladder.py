@@ -15,6 +15,8 @@ time can hold, just when the worker needs it.
 
 from __future__ import annotations
 
+from vigild.hub.runtimes import RuntimeChoice
+
 DEATHS_PER_RUNG = 5
 """Deaths in a row, with less than ten seconds of work between them, after which a CPU rung is not trusted."""
 
@@ -59,6 +61,8 @@ class Ladder:
     def __init__(self, rungs: list[str]) -> None:
         """Starts on the first of `rungs`, the best."""
         self._rungs = rungs
+        self.runtimes = RuntimeChoice()
+        """What the detectors on it run on, where the configuration leaves that open."""
         self._at = 0
         self._retried = False
         self._climb_s = CLIMB_FIRST_S

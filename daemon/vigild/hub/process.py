@@ -92,6 +92,8 @@ class WorkerProcess:
         self._on_exit = on_exit
         self._killed_because: str | None = None
         self.exit_status: int | None = None
+        self.ended_in = Stage.START
+        """What it was doing when it ended."""
         self.stderr_tail: deque[tuple[float, str]] = deque(maxlen=STDERR_LINES)
         """What native libraries wrote: (monotonic seconds, line)."""
         self._stderr_rest = b""
@@ -195,6 +197,11 @@ class WorkerProcess:
 
     # ---- ending
 
+    @property
+    def killed_from_outside(self) -> bool:
+        """By neither us nor itself: somebody's kill, or the kernel for lack of memory."""
+        return self._killed_because is None and self.exit_status in (-signal.SIGKILL, -signal.SIGTERM)
+
     def kill(self, because: str) -> None:
         """SIGKILL at once. `because` becomes the reason that clients and the log see."""
         if self.exit_status is None and self._killed_because is None:
@@ -210,6 +217,7 @@ class WorkerProcess:
         self.drain()
         self._stderr_readable()
         self.exit_status = status
+        self.ended_in = self._last_stage()
         reason = self._reason(status)
         self._close()
         on_exit = self._on_exit
@@ -221,10 +229,10 @@ class WorkerProcess:
     def _reason(self, status: int) -> str:
         if self._killed_because is not None:
             return f"{self._killed_because}; killed"
-        stage = self._last_stage()
+        doing = STAGE_TEXT[self.ended_in]
         if status < 0:
-            return f"killed by {signal_name(-status)} {STAGE_TEXT[stage]}{self._last_words()}"
-        return f"exited with status {status} {STAGE_TEXT[stage]}{self._last_words() if status else ''}"
+            return f"killed by {signal_name(-status)} {doing}{self._last_words()}"
+        return f"exited with status {status} {doing}{self._last_words() if status else ''}"
 
     def _last_stage(self) -> Stage:
         """Of the thread that entered a stage last; the main thread counts only when it is alone."""

@@ -38,6 +38,8 @@ class Stage(enum.IntEnum):
     BACKOFF = 12
     PUBLISH = 13
     ENDED = 14
+    LITERT = 15
+    TFLITE_RUNTIME = 16
 
 
 STAGE_TEXT = {
@@ -56,7 +58,12 @@ STAGE_TEXT = {
     Stage.BACKOFF: "while waiting to reopen the source",
     Stage.PUBLISH: "while handing a result over",
     Stage.ENDED: "after the source's end",
+    Stage.LITERT: "while starting litert",
+    Stage.TFLITE_RUNTIME: "while starting tflite-runtime",
 }
+
+RUNTIME_STAGES = {"litert": Stage.LITERT, "tflite-runtime": Stage.TFLITE_RUNTIME}
+"""By the names of `model.runtime`: importing it, and making an interpreter with nothing but its own kernels."""
 
 
 class Lane:
