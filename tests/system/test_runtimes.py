@@ -161,5 +161,8 @@ def test_a_change_to_auto_passes_the_deadly_one_by(packages: Packages, tmp_path:
         packages.put("tflite_runtime", ABSENT)
         answer = client.ask(type="set", key="model.threads", value=2)
         assert answer["type"] == "error" and answer["code"] == "crashed", answer
-        assert "killed by SIGSEGV while starting litert; and otherwise: No TFLite runtime works" in answer["message"]
+        assert (
+            "killed by SIGSEGV while starting litert with the model; and otherwise: No TFLite runtime works"
+            in answer["message"]
+        )
         client.until("detections")

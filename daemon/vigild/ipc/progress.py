@@ -58,8 +58,8 @@ STAGE_TEXT = {
     Stage.BACKOFF: "while waiting to reopen the source",
     Stage.PUBLISH: "while handing a result over",
     Stage.ENDED: "after the source's end",
-    Stage.LITERT: "while starting litert",
-    Stage.TFLITE_RUNTIME: "while starting tflite-runtime",
+    Stage.LITERT: "while starting litert with the model",
+    Stage.TFLITE_RUNTIME: "while starting tflite-runtime with the model",
 }
 
 RUNTIME_STAGES = {"litert": Stage.LITERT, "tflite-runtime": Stage.TFLITE_RUNTIME}
