@@ -133,8 +133,8 @@ def test_an_edge_tpu_that_does_not_start(board: Board, pictures: Path, word: str
         ("fails@20", "the test's delegate fails in invoke 20"),
     ],
 )
-def test_an_edge_tpu_that_fails_at_work_and_comes_back(board: Board, pictures: Path, word: str, said: str) -> None:
-    board.behaves(f"1x:{word}")
+def test_an_edge_tpu_that_fails_at_work(board: Board, pictures: Path, word: str, said: str) -> None:
+    board.behaves(word)
     with daemon_on(board, pictures) as daemon:
         client = watching(daemon)
         result(client, "edgetpu", "ok")
@@ -142,6 +142,16 @@ def test_an_edge_tpu_that_fails_at_work_and_comes_back(board: Board, pictures: P
         assert down.startswith("edgetpu failed: ")
         assert said in down
         assert down.endswith("; xnnpack from now on")
+        result(client, "cpu", "degraded")
+        assert operating_point(daemon)["delegate"] == "xnnpack"
+
+
+@pytest.mark.parametrize("word", ["hangs@20", "aborts@20"])
+def test_an_edge_tpu_that_comes_back(board: Board, pictures: Path, word: str) -> None:
+    board.behaves(f"1x:{word}")
+    with daemon_on(board, pictures) as daemon:
+        client = watching(daemon)
+        result(client, "edgetpu", "ok")
         result(client, "cpu", "degraded")
         on_cpu = daemon.worker("detector")
         assert client.event("delegate")["reason"] == "edgetpu works again, and takes over from xnnpack"
