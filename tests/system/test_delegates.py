@@ -19,6 +19,9 @@ from delegates.kit import Board, library
 
 CAMERA = '[camera.front]\nsource = "images:{pictures}"\nloop = true\nfps = 20\n'
 
+CPU = ("xnnpack", "none")
+"""What a uint8 model really runs on where the rung is xnnpack: tflite-runtime's XNNPACK takes none of its nodes."""
+
 
 @pytest.fixture(scope="module")
 def delegate(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -120,7 +123,7 @@ def test_an_edge_tpu_that_does_not_start(board: Board, pictures: Path, word: str
         assert detector(daemon)["reason"].endswith(
             "; delegate xnnpack from now on; restarted, 1 of 5 in the last minute"
         )
-        assert operating_point(daemon)["delegate"] == "xnnpack"
+        assert operating_point(daemon)["delegate"] in CPU
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_an_edge_tpu_that_fails_at_work(board: Board, pictures: Path, word: str,
         assert said in down
         assert down.endswith("; xnnpack from now on")
         result(client, "cpu", "degraded")
-        assert operating_point(daemon)["delegate"] == "xnnpack"
+        assert operating_point(daemon)["delegate"] in CPU
 
 
 @pytest.mark.parametrize("word", ["hangs@20", "aborts@20"])
@@ -214,7 +217,7 @@ def test_a_cpu_model_leaves_the_edge_tpu_alone(board: Board, pictures: Path) -> 
     with daemon_on(board, pictures, f'path = "{board.cpu}"') as daemon:
         client = watching(daemon)
         assert client.until("detections")["status"] == "ok"
-        assert operating_point(daemon)["delegate"] == "xnnpack"
+        assert operating_point(daemon)["delegate"] in CPU
         assert detector(daemon)["restarts"] == 0
 
 
@@ -307,7 +310,7 @@ def test_a_demanded_delegate_that_keeps_dying_is_kept(board: Board, pictures: Pa
 
 def test_a_swap_to_a_delegate_that_fails_is_refused(board: Board, pictures: Path) -> None:
     board.behaves("none")
-    with daemon_on(board, pictures, f'path = "{board.cpu}"\ndelegate = "xnnpack"') as daemon:
+    with daemon_on(board, pictures, f'path = "{board.cpu}"\ndelegate = "none"') as daemon:
         client = watching(daemon)
         client.until("detections")
         before = daemon.worker("detector")
@@ -323,7 +326,7 @@ def test_a_swap_to_a_delegate_that_fails_is_refused(board: Board, pictures: Path
 
 def test_a_swap_down_the_ladder(board: Board, pictures: Path) -> None:
     board.behaves("none")
-    with daemon_on(board, pictures, f'path = "{board.cpu}"\ndelegate = "xnnpack"') as daemon:
+    with daemon_on(board, pictures, f'path = "{board.cpu}"\ndelegate = "none"') as daemon:
         client = watching(daemon)
         client.until("detections")
         assert daemon.connect().ask(type="swap", name="twins", delegate="auto")["type"] == "ok"
