@@ -4,6 +4,7 @@ No OpenCV, no interpreter and no NumPy is ever imported here (a system test read
 maps): native vision code can hang, abort and segfault, and the hub must not.
 
 `hub`        the whole: configuration in force, requests, what is connected to what
+`roster`     which cameras live in which process and feed which detector
 `process`    one worker process: start, talk, kill, and say in words why it died
 `cameras`    one camera: its state and counters
 `cameraworker`  a process that serves one or more cameras

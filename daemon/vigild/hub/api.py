@@ -88,7 +88,7 @@ class Api:
         name = camera or self._only_camera()
         unit = self._hub.cameras[self._known(name)]
         try:
-            snapshot, jpeg = await self._hub.snapshots.take(unit, self._hub.worker_of(name).process, annotate)
+            snapshot, jpeg = await self._hub.snapshots.take(unit, self._hub.roster.worker_of(name).process, annotate)
         except SnapshotFailed as error:
             raise RequestError("no_frame", str(error)) from None
         result = next((result for result in unit.recent if result.frame == snapshot.frame), None)

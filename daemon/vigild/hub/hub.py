@@ -15,18 +15,18 @@ from pathlib import Path
 
 from vigild import log
 from vigild.config.changes import Changes
-from vigild.config.schema import CameraConfig, Config
+from vigild.config.schema import Config
 from vigild.config.source import redact
 from vigild.hub import orphans
 from vigild.hub.cameras import Camera
 from vigild.hub.cameraworker import CameraWorker
 from vigild.hub.detector import Detector, DetectorService
-from vigild.hub.links import Link
 from vigild.hub.metrics import Samples
 from vigild.hub.process import running_pids
+from vigild.hub.roster import Roster
 from vigild.hub.server import Server
 from vigild.hub.snapshots import Snapshots
-from vigild.ipc.messages import Detection, ModelReady, PauseCamera, Result, Snapshot
+from vigild.ipc.messages import Detection, ModelReady, Result, Snapshot
 from vigild.wire import messages as wire
 
 TICK_S = 0.1
@@ -50,8 +50,6 @@ LAST_RESULTS_S = 3.0
 
 ORPHANS_S = 0.3
 """For killed orphans to end, and for theirs."""
-
-SHARED_WORKER = "cameras"
 
 _log = log.logger("hub")
 
@@ -77,10 +75,10 @@ class Hub:
         self.exit_at_end = exit_at_end
         self.instance = os.urandom(6).hex()
         self.started_ns = time.monotonic_ns()
-        self.cameras: dict[str, Camera] = {}
-        self.workers: dict[str, CameraWorker] = {}
-        self.links: dict[tuple[str, Detector], Link] = {}
         self.service = DetectorService(self, config.model, sysfs_root)
+        self.roster = Roster(self, self.service)
+        self.cameras = self.roster.cameras
+        self.workers = self.roster.workers
         self.snapshots = Snapshots()
         self.server: Server | None = None
         self.model: ModelReady | None = None
@@ -102,7 +100,7 @@ class Hub:
         """Start everything and serve until `finish` is called; returns the exit status."""
         self._finished = asyncio.get_running_loop().create_future()
         for name, config in self.config.camera.items():
-            self._new_camera(name, config)
+            self.roster.add(name, config, start=False)
         for worker in self.workers.values():
             worker.start()
         self.service.start()
@@ -136,99 +134,22 @@ class Hub:
         if self.server is not None:
             await self.server.close(self._grace_s)
 
-    # ---- cameras
-
-    def _new_camera(self, name: str, config: CameraConfig) -> CameraWorker:
-        camera = self.cameras[name] = Camera(name, config)
-        return self._house(camera)
-
-    def _house(self, camera: Camera) -> CameraWorker:
-        """Give the camera to the worker that its settings ask for."""
-        name, config = camera.name, camera.config
-        worker_name = SHARED_WORKER if config.isolation == "shared" else f"camera.{name}"
-        worker = self.workers.setdefault(worker_name, CameraWorker(worker_name, self))
-        worker.add(camera)
-        return worker
-
-    def worker_of(self, camera: str) -> CameraWorker:
-        return next(worker for worker in self.workers.values() if camera in worker.cameras)
-
-    def add_camera(self, name: str, config: CameraConfig) -> None:
-        """Open a camera that was not there before."""
-        worker = self._new_camera(name, config)
-        worker.start()
-        self._connect(name)
-
-    def remove_camera(self, name: str) -> None:
-        """Close a camera for good."""
-        worker = self.worker_of(name)
-        self._disconnect(name)
-        worker.remove(self.cameras.pop(name))
-        if not worker.cameras:
-            worker.stop()
-            self.workers = {key: kept for key, kept in self.workers.items() if kept is not worker}
-
-    def change_camera(self, name: str, config: CameraConfig) -> None:
-        """Take up new settings of a camera; its worker reopens the source if they need that."""
-        camera = self.cameras[name]
-        if config.isolation != camera.config.isolation:
-            # Another process, but the same camera: its frames are numbered on, a pause stays.
-            self.remove_camera(name)
-            camera.moved(config)
-            self.cameras[name] = camera
-            self._house(camera).start()
-            self._connect(name)
-            return
-        rewire = camera.ended or (config.pace, config.priority) != (camera.config.pace, camera.config.priority)
-        camera.config = config
-        camera.ended = False
-        self.worker_of(name).add(camera)
-        if rewire:
-            self._disconnect(name)
-            self._connect(name)
-
     def pause(self, names: list[str], paused: bool) -> None:
         """Stop or resume inference on these cameras."""
         for name in names:
-            camera = self.cameras[name]
-            if camera.paused != paused:
-                camera.paused = paused
-                process = self.worker_of(name).process
-                if process is not None:
-                    process.send(PauseCamera(camera=name, paused=paused))
+            if self.roster.pause(name, paused):
                 self.publish_event("paused" if paused else "resumed", camera=name, reason="asked by a client")
         self._tell_statuses(time.monotonic_ns())
-
-    # ---- connecting
-
-    def _connect(self, name: str, detector: Detector | None = None) -> None:
-        """Make a ring between a camera and a detector (the one in service by default)."""
-        detector = detector or self.service.current
-        process = self.worker_of(name).process
-        if detector is None or detector.ready is None or process is None or self.cameras[name].ended:
-            return
-        if old := self.links.pop((name, detector), None):
-            old.drop()
-        self.links[name, detector] = Link(
-            name, self.cameras[name].config, detector.ready.spec, process, detector.process
-        )
-
-    def _disconnect(self, name: str | None = None, detector: Detector | None = None) -> None:
-        """Drop the links of a camera, or of a detector."""
-        for key in [
-            key for key in self.links if (name is None or key[0] == name) and (detector is None or key[1] is detector)
-        ]:
-            self.links.pop(key).drop()
 
     # ---- what camera workers tell
 
     def camera_worker_started(self, worker: CameraWorker) -> None:
         for name in worker.cameras:
-            self._connect(name)
+            self.roster.connect(name)
 
     def camera_worker_died(self, worker: CameraWorker, reason: str) -> None:
         for name in worker.cameras:
-            self._disconnect(name)
+            self.roster.disconnect(name)
             self.publish_event("worker_died", camera=name, reason=reason)
         self._worker_down[worker.name] = reason
         self._tell_statuses(time.monotonic_ns())
@@ -236,7 +157,7 @@ class Hub:
     def camera_opened(self, camera: Camera) -> None:
         assert camera.source is not None
         self.publish_event("camera_back", camera=camera.name, reason=camera.source.detail)
-        worker = self.worker_of(camera.name)
+        worker = self.roster.worker_of(camera.name)
         if self._worker_down.pop(worker.name, None) is not None:
             self.publish_event("worker_back", camera=camera.name, reason=f"{worker.name} works again")
         # Its first result may take a moment: until then it is not stale.
@@ -253,7 +174,7 @@ class Hub:
         self.service.drain()
         camera.ended = True
         camera.reason = "the source has ended"
-        self._disconnect(camera.name)
+        self.roster.disconnect(camera.name)
         reason = f"{redact(camera.config.source)} ended after {frames} frames"
         self.publish_event("ended", camera=camera.name, reason=reason)
         self._tell_statuses(time.monotonic_ns())
@@ -270,17 +191,15 @@ class Hub:
         for name, camera in self.cameras.items():
             # A file that is read frame by frame feeds one detector at a time; see model_in_service.
             if detector is self.service.current or camera.config.pace == "live":
-                self._connect(name, detector)
-        return any(key[1] is detector for key in self.links)
+                self.roster.connect(name, detector)
+        return self.roster.serves(detector)
 
     def model_in_service(self, detector: Detector, previous: Detector | None) -> None:
         changed = self.model is None or detector.ready is None or self.model.sha256 != detector.ready.sha256
         self.model = detector.ready
         if previous is not None:
-            self._disconnect(detector=previous)
-            for name in self.cameras:
-                if (name, detector) not in self.links:
-                    self._connect(name, detector)
+            self.roster.disconnect(detector=previous)
+            self.roster.connect_missing(detector)
         if changed or previous is not None:
             self.publish_event("model", model=self.model_info())
 
@@ -334,7 +253,7 @@ class Hub:
         self._tell_statuses(time.monotonic_ns())
 
     def detector_gone(self, detector: Detector) -> None:
-        self._disconnect(detector=detector)
+        self.roster.disconnect(detector=detector)
 
     def model_unusable(self, message: str) -> None:
         _log.error("%s", message)
@@ -364,12 +283,12 @@ class Hub:
         self.config = config
         log.set_level(config.daemon.log_level)
         for name in changes.cameras_removed:
-            self.remove_camera(name)
+            self.roster.remove(name)
             self.publish_event("camera_removed", camera=name, reason="no longer in the configuration")
         for name in changes.cameras_changed:
-            self.change_camera(name, config.camera[name])
+            self.roster.change(name, config.camera[name])
         for name in changes.cameras_added:
-            self.add_camera(name, config.camera[name])
+            self.roster.add(name, config.camera[name])
             self.publish_event("camera_added", camera=name, reason=redact(config.camera[name].source))
         self.service.set_filter(config.model)
 
