@@ -17,7 +17,7 @@ from harness import Client, Daemon
 
 from delegates.kit import Board, library
 
-CAMERA = '[camera.front]\nsource = "images:{pictures}"\nloop = true\nfps = 20\n'
+CAMERA = '[camera.front]\nsource = "images:{pictures}"\nloop = true\nfps = 20\npace = "{pace}"\n'
 
 CPU = ("xnnpack", "none")
 """What a uint8 model really runs on where the rung is xnnpack: tflite-runtime's XNNPACK takes none of its nodes."""
@@ -43,8 +43,10 @@ def board(tmp_path: Path, delegate: Path) -> Board:
     return Board(tmp_path, delegate)
 
 
-def daemon_on(board: Board, pictures: Path, model: str = 'name = "twins"', wait: bool = True) -> Daemon:
-    config = f"[model]\n{model}\n" + CAMERA.format(pictures=pictures)
+def daemon_on(
+    board: Board, pictures: Path, model: str = 'name = "twins"', wait: bool = True, pace: str = "live"
+) -> Daemon:
+    config = f"[model]\n{model}\n" + CAMERA.format(pictures=pictures, pace=pace)
     return Daemon(board.folder, config, *board.arguments, env=board.environment).start(wait)
 
 
@@ -349,9 +351,11 @@ def test_a_swap_on_the_edge_tpu(board: Board, pictures: Path) -> None:
         assert detector(daemon)["restarts"] == 0
 
 
-def test_a_swap_on_a_demanded_edge_tpu(board: Board, pictures: Path) -> None:
+@pytest.mark.parametrize("pace", ["live", "every"])
+def test_a_swap_on_a_demanded_edge_tpu(board: Board, pictures: Path, pace: str) -> None:
+    """The old detector goes first. A camera that feeds only the one in service is not forgotten meanwhile."""
     board.behaves("works")
-    with daemon_on(board, pictures, 'name = "twins"\ndelegate = "edgetpu"') as daemon:
+    with daemon_on(board, pictures, 'name = "twins"\ndelegate = "edgetpu"', pace=pace) as daemon:
         client = watching(daemon)
         result(client, "edgetpu", "ok")
         assert daemon.connect().ask(type="swap", threads=2)["type"] == "ok"
