@@ -22,7 +22,7 @@ class Corpus:
         """`only`: a single target."""
         self._seed = seed
         self._shares = {only: 1} if only else SHARES
-        self._models = seeds.models(with_shared)
+        self._models = seeds.models(with_shared) if only in ("", "model") else []
         self._weights = [model.weight for model in self._models]
         self._tiny = [model for model in self._models if model.weight == 1.0]
 

@@ -19,7 +19,6 @@ import select
 import signal
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -55,12 +54,12 @@ class Failure(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct):
     """What a run saw; counts by target and outcome."""
 
-    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
-    deaths: Counter[str] = msgspec.field(default_factory=Counter)
+    outcomes: dict[str, int] = {}
+    deaths: dict[str, int] = {}
     """Of children inside the runtime, by cause: allowed."""
     failures: dict[str, Failure] = msgspec.field(default_factory=dict)
     """The first of each cause."""
-    repeated: Counter[str] = msgspec.field(default_factory=Counter)
+    repeated: dict[str, int] = {}
     """How often each cause of failure came."""
     cases: int = 0
     seconds: float = 0.0
@@ -68,9 +67,13 @@ class Report(msgspec.Struct):
 
     def add(self, other: Report) -> None:
         """Take in what another server saw at the same time."""
-        self.outcomes += other.outcomes
-        self.deaths += other.deaths
-        self.repeated += other.repeated
+        for mine, theirs in (
+            (self.outcomes, other.outcomes),
+            (self.deaths, other.deaths),
+            (self.repeated, other.repeated),
+        ):
+            for what, count in theirs.items():
+                _count(mine, what, count)
         self.failures = {**other.failures, **self.failures}
         self.cases += other.cases
         self.seconds = max(self.seconds, other.seconds)
@@ -83,7 +86,7 @@ class Report(msgspec.Struct):
         lines[0] += f"at most {self.most_memory_bytes / 2**20:.0f} MiB for one"
         lines += [f"  {count:7} {what}" for what, count in sorted(self.outcomes.items())]
         lines += ["deaths inside the runtime, each of one child alone:"] if self.deaths else []
-        lines += [f"  {count:7} {what}" for what, count in self.deaths.most_common()]
+        lines += [f"  {count:7} {what}" for what, count in sorted(self.deaths.items(), key=lambda item: -item[1])]
         lines += ["FAILURES:"] if self.failures else ["no failures"]
         for cause, failure in self.failures.items():
             lines += [
@@ -187,7 +190,7 @@ class Server:
         done = [json.loads(line) for line in self._results.read_bytes().splitlines()]
         for number, found in zip(batch, done, strict=False):
             self.report.cases += 1
-            self.report.outcomes[f"{found['target']} {found['outcome']}"] += 1
+            _count(self.report.outcomes, f"{found['target']} {found['outcome']}")
             if "cause" in found:
                 self._fail(found["cause"], found["text"], number)
         if memory > MEMORY_BYTES:
@@ -208,14 +211,18 @@ class Server:
         if any(part in top for part in _NATIVE) and not (
             os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         ):
-            self.report.deaths[f"{how} in the runtime's {top.rpartition(' in ')[2]}()"] += 1
-            self.report.outcomes["model died"] += 1
+            _count(self.report.deaths, f"{how} in the runtime's {top.rpartition(' in ')[2]}()")
+            _count(self.report.outcomes, "model died")
         else:
             self._fail(f"{how} at {top}", dump[:3000] or "nothing is known of it", number)
 
     def _fail(self, cause: str, text: str, number: int) -> None:
-        self.report.repeated[cause] += 1
+        _count(self.report.repeated, cause)
         self.report.failures.setdefault(cause, Failure(cause, text, number))
+
+
+def _count(counts: dict[str, int], what: str, more: int = 1) -> None:
+    counts[what] = counts.get(what, 0) + more
 
 
 def _outcome(case: Case, folder: Path) -> dict[str, str]:

@@ -43,6 +43,14 @@ def test_what_was_found_once_stays_fixed() -> None:
     assert f"{len(list((REPO / 'tests/fuzz/reproducers').iterdir()))} cases" in done.stdout
 
 
+def test_servers_share_the_cases(tmp_path: Path) -> None:
+    arguments = ("--cases", "30", "--only", "labels", "--keep", str(tmp_path))
+    done = [fuzz(*arguments, "--jobs", jobs) for jobs in ("1", "3")]
+    counts = [[line for line in each.stdout.splitlines() if line.startswith("  ")] for each in done]
+    assert counts[0] == counts[1] != []
+    assert all("30 cases" in each.stdout and each.returncode == 0 for each in done)
+
+
 def test_a_case_is_the_same_each_time() -> None:
     first, second = corpus.Corpus(7, with_shared=False), corpus.Corpus(7, with_shared=False)
     assert [first.case(n) for n in range(40)] == [second.case(n) for n in range(40)]

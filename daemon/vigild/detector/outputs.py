@@ -130,6 +130,8 @@ def _is_count(shape: Shape) -> bool:
 
 
 def _fits(roles: Mapping[str, int], shapes: Mapping[int, Shape]) -> bool:
+    if not shapes.keys() >= set(roles.values()):  # a signature may name any tensor
+        return False
     boxes = shapes[roles["boxes"]]
     rows = boxes[-2] if _is_boxes(boxes) else 0
     same = _rows(shapes[roles["classes"]]) == _rows(shapes[roles["scores"]]) == rows
