@@ -15,6 +15,7 @@ import pytest
 from harness import TIMEOUT_S, Daemon
 
 from boardkit import jetson_orin, plain_pc, raspberry_pi_4, write
+from delegates.kit import Board, library
 
 
 def doctor(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -88,6 +89,49 @@ def test_a_configuration_is_tried(tmp_path: Path) -> None:
     config.write_text("[camera.a]\nsuorce = 1\n")
     done = doctor("--config", str(config))
     assert done.returncode == 2 and "did you mean source?" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def delegate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return library(tmp_path_factory)
+
+
+@pytest.mark.parametrize(
+    ("word", "device", "state", "found", "todo"),
+    [
+        ("works", True, "ok", "PCIe apex_0 answers through libedgetpu.so.1", ""),
+        ("none", True, "problem", "found no device that it may open", "unplug it and plug it in again"),
+        ("refuses", True, "problem", "did not start: the tests do not want it to start", "plug it in again"),
+        ("works", False, "note", "none is connected; libedgetpu.so.1 is installed", ""),
+    ],
+)
+def test_an_edge_tpu(
+    tmp_path: Path, delegate: Path, word: str, device: bool, state: str, found: str, todo: str
+) -> None:
+    board = Board(tmp_path, delegate, device=device)
+    board.behaves(word)
+    done = doctor("--json", *board.arguments, env=board.environment)
+    assert done.returncode == 0, done.stdout
+    finding = findings(done)["Edge TPU"]
+    assert finding["state"] == state and found in finding["found"] and todo in finding.get("todo", "")
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "state", "found"),
+    [
+        ("works", 0, "ok", "twins (edgetpu) runs on litert"),
+        ("aborts@1", 0, "problem", "edgetpu failed: killed by SIGABRT in the first invoke()"),
+        ("segfaults@0", 0, "problem", "edgetpu failed: killed by SIGSEGV while loading the model"),
+    ],
+)
+def test_a_model_and_its_twin(tmp_path: Path, delegate: Path, word: str, status: int, state: str, found: str) -> None:
+    board = Board(tmp_path, delegate)
+    board.behaves(word)
+    done = doctor("--json", *board.arguments, "--model", "twins", env=board.environment)
+    assert done.returncode == status, done.stdout
+    finding = findings(done)["model"]
+    assert finding["state"] == state and found in finding["found"]
+    assert (": xnnpack takes" in finding["found"]) == (state == "problem")
 
 
 def test_beside_a_running_daemon(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ NUMPY = "raise ImportError('numpy.core.multiarray failed to import')\n"
 ABSENT = "raise ModuleNotFoundError(\"No module named '{0}'\", name='{0}')\n"
 
 NOBODY = 65534
+NOWHERE = Path("/nowhere")
+"""No such root: nothing is connected."""
 
 Break = Callable[..., None]
 
@@ -48,7 +51,7 @@ def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings}
 
 
-def examined(config: ModelConfig | None = None, root: Path = Path("/nowhere")) -> dict[str, Finding]:
+def examined(config: ModelConfig | None = None, root: Path = NOWHERE) -> dict[str, Finding]:
     return by_name(runtimes.checks(root, config or ModelConfig()))
 
 
@@ -188,38 +191,60 @@ def test_an_edge_tpu_without_its_library(tmp_path: Path) -> None:
 
 def test_a_model_that_is_no_model_blocks(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_text("<html>404</html>")
-    finding = by_name(models.checks(ModelConfig(path=str(tmp_path / "m.tflite"))))["model"]
+    finding = by_name(models.checks(NOWHERE, ModelConfig(path=str(tmp_path / "m.tflite"))))["model"]
     assert finding.blocks and "m.tflite" in finding.found and "TFLite" in finding.found
 
 
 def test_the_embedded_model_on_demand_of_a_delegate() -> None:
-    finding = by_name(models.checks(ModelConfig(delegate="none")))["model"]
+    finding = by_name(models.checks(NOWHERE, ModelConfig(delegate="none")))["model"]
     assert finding.state == "ok" and "none takes" in finding.found
-    finding = by_name(models.checks(ModelConfig(delegate="/nowhere/lib.so")))["model"]
+    finding = by_name(models.checks(NOWHERE, ModelConfig(delegate="/nowhere/lib.so")))["model"]
     assert finding.blocks and "/nowhere/lib.so" in finding.found
+
+
+INSTALLED = """
+import sys
+sys.path = [path for path in sys.path if path != {site!r}]
+for name in [name for name in sys.modules if name.partition(".")[0] == {sound!r}]:
+    del sys.modules[name]
+import {sound}.interpreter as installed
+from {sound}.interpreter import *
+Interpreter, OpResolverType, load_delegate = installed.Interpreter, installed.OpResolverType, installed.load_delegate
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ai_edge_litert") is None, reason="LiteRT stands in for the sound runtime")
+def test_a_model_runs_on_the_other_runtime_when_the_first_is_deadly(broken: Break, tmp_path: Path) -> None:
+    sound = INSTALLED.format(site=str(tmp_path / "site"), sound="ai_edge_litert")
+    broken(ai_edge_litert=SEGFAULT, tflite_runtime=sound)
+    found = by_name(models.checks(NOWHERE, ModelConfig(delegate="none")))["model"]
+    assert found.state == "ok" and "on tflite-runtime" in found.found
+    broken(tflite_runtime=ABSENT)
+    found = by_name(models.checks(NOWHERE, ModelConfig(delegate="none")))["model"]
+    assert found.blocks and "SIGSEGV" in found.found
 
 
 # ---- cameras
 
 
 def test_a_camera_is_opened_for_one_frame() -> None:
-    (finding,) = cameras.checks(Path("/nowhere"), {"front": CameraConfig(source="testcard", size=(320, 240))})
+    (finding,) = cameras.checks(NOWHERE, {"front": CameraConfig(source="testcard", size=(320, 240))})
     assert finding.state == "ok" and "320x240" in finding.found
 
 
 def test_one_camera_that_fails_is_lived_with_and_all_are_not(tmp_path: Path) -> None:
     gone = CameraConfig(source=str(tmp_path / "gone.mp4"))
     card = CameraConfig(source="testcard")
-    found = by_name(cameras.checks(Path("/nowhere"), {"a": gone, "b": card}))
+    found = by_name(cameras.checks(NOWHERE, {"a": gone, "b": card}))
     assert found["camera a"].state == "problem" and not found["camera a"].blocks
     assert found["camera b"].state == "ok"
-    (finding,) = cameras.checks(Path("/nowhere"), {"a": gone})
+    (finding,) = cameras.checks(NOWHERE, {"a": gone})
     assert finding.blocks and "gone.mp4" in finding.found
 
 
 def test_a_command_that_gives_no_picture_and_its_secrets() -> None:
     config = CameraConfig(source="exec:echo no --password hunter2 >&2; exit 3")
-    (finding,) = cameras.checks(Path("/nowhere"), {"a": config})
+    (finding,) = cameras.checks(NOWHERE, {"a": config})
     assert finding.state == "problem" and "status 3" in finding.found
     assert "hunter2" not in finding.found + finding.todo
 
@@ -227,7 +252,7 @@ def test_a_command_that_gives_no_picture_and_its_secrets() -> None:
 def test_a_camera_that_the_running_daemon_reads_is_left_alone(tmp_path: Path) -> None:
     sign = tmp_path / "opened"
     config = CameraConfig(source=f"exec:touch {sign}")
-    (finding,) = cameras.checks(Path("/nowhere"), {"a": config}, ["a"])
+    (finding,) = cameras.checks(NOWHERE, {"a": config}, ["a"])
     assert finding.state == "note" and "running daemon" in finding.found
     assert not sign.exists()
 

@@ -1,6 +1,6 @@
 """`python -m vigild.doctor.attempt PARENT TASK ARGUMENT`: one try, in the process that may die of it.
 
-Writes lines of JSON to its standard output: {"step": "..."} before each thing that may kill it, and
+Writes lines of JSON to its standard output: {"step": "while ..."} before each thing that may kill it, and
 {"answer": {...}} at the end. An answer is what the task returns, or {"code", "refused"} when it
 was refused in words.
 """
@@ -30,13 +30,13 @@ FIRST_FRAME_S = 10.0
 def model(argument: bytes, step: Step) -> Answer:
     """Load and run a model as the detector worker does. Argument: `ModelTask`."""
     task = msgspec.json.decode(argument, type=ModelTask)
-    step("importing NumPy")
+    step("while importing NumPy")
     from vigild.detector.errors import ModelError
     from vigild.detector.model import load
     from vigild.ipc.progress import STAGE_TEXT, Stage
 
     def enter(stage: Stage) -> None:
-        step(STAGE_TEXT[stage].removeprefix("while "))
+        step(STAGE_TEXT[stage])
 
     try:
         ready = load(task.config, task.delegate, task.runtime, enter).ready
@@ -58,7 +58,7 @@ def model(argument: bytes, step: Step) -> Answer:
 def delegate(argument: bytes, step: Step) -> Answer:
     """Load a delegate into a runtime, without a model. Argument: `ModelTask`, whose model is not looked at."""
     task = msgspec.json.decode(argument, type=ModelTask)
-    step(f"importing {task.runtime}")
+    step(f"while importing {task.runtime}")
     import importlib
 
     from vigild.detector import delegates
@@ -66,25 +66,25 @@ def delegate(argument: bytes, step: Step) -> Answer:
     from vigild.detector.runtime import PACKAGES
 
     module = importlib.import_module(next(package.module for package in PACKAGES if package.name == task.runtime))
-    step(f"loading the delegate {task.delegate}")
+    step(f"while loading the delegate {task.delegate}")
     try:
         loaded = delegates.load(module, task.delegate, task.config.delegate_options)
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
-    step(f"unloading the delegate {task.delegate}")
+    step(f"while unloading the delegate {task.delegate}")
     del loaded
     return {}
 
 
 def opencv(_argument: bytes, step: Step) -> Answer:
     """Import OpenCV and use it a little."""
-    step("importing NumPy")
+    step("while importing NumPy")
     import numpy
 
-    step("importing OpenCV")
+    step("while importing OpenCV")
     import cv2
 
-    step("encoding and decoding a JPEG")
+    step("while encoding and decoding a JPEG")
     picture = numpy.zeros((48, 64, 3), numpy.uint8)
     _, data = cv2.imencode(".jpg", picture)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -98,7 +98,7 @@ def opencv(_argument: bytes, step: Step) -> Answer:
 def camera(argument: bytes, step: Step) -> Answer:
     """Open a camera's source as the camera worker does, and take one frame. Argument: `CameraConfig`."""
     config = msgspec.json.decode(argument, type=CameraConfig)
-    step("importing OpenCV")
+    step("while importing OpenCV")
     from vigild.camera.__main__ import LIBRARY_ENVIRONMENT
 
     for name, value in LIBRARY_ENVIRONMENT.items():
@@ -108,17 +108,17 @@ def camera(argument: bytes, step: Step) -> Answer:
     from vigild.camera.sources.make import make_source
 
     source = make_source(config)
-    step("opening the source")
+    step("while opening the source")
     try:
         opened = source.open()
-        step("waiting for a frame")
+        step("while waiting for a frame")
         give_up_s = time.monotonic() + max(config.read_timeout, FIRST_FRAME_S)
         while (grab := source.grab()) is Grab.NOTHING:
             if time.monotonic() > give_up_s:
                 return {"code": "read", "refused": f"it opened, but gave no frame ({opened.detail})"}
         if grab is Grab.END:
             return {"code": "read", "refused": f"it has no frame in it ({opened.detail})"}
-        step("decoding a frame")
+        step("while decoding a frame")
         picture = source.retrieve(Buffers(1))
         picture.decode()
     except SourceFailed as failed:

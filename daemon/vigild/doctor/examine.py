@@ -35,7 +35,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
         "heat": lambda: thermal.checks(root, config.budget.temperature),
         "memory": lambda: memory.checks(root, config.budget.memory),
         "runtimes": lambda: runtimes.checks(root, config.model),
-        "models": lambda: models.checks(config.model),
+        "models": lambda: models.checks(root, config.model),
         "cameras": lambda: cameras.checks(root, config.camera, in_use),
         "service": lambda: service.checks(root, config.daemon, daemon, subject.socket),
     }

@@ -6,19 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vigild import edgetpu
 from vigild.config.schema import ModelConfig
 from vigild.doctor.attempt import ModelTask
+from vigild.doctor.files import milliseconds
 from vigild.doctor.finding import Finding, note, ok, problem
-from vigild.doctor.trial import attempt
+from vigild.doctor.trial import Tried, attempt
 from vigild.hub.ladder import rungs
 from vigild.hub.prospects import builds
+from vigild.ipc.progress import RUNTIME_STAGES, STAGE_TEXT
 from vigild.models import library, store
 
 
-def checks(config: ModelConfig) -> Iterator[Finding]:
+def checks(root: Path, config: ModelConfig) -> Iterator[Finding]:
     yield from _manifests()
     if config.path is not None or config.name is not None or config.delegate != "auto":
-        yield from _configured(config)
+        yield from _configured(root, config)
     else:
         yield ok("model", "the embedded one (none is configured)")
 
@@ -37,16 +40,18 @@ def _manifests() -> Iterator[Finding]:
     yield ok("models here", f"{', '.join(here) or 'none'}{more}")
 
 
-def _configured(config: ModelConfig) -> Iterator[Finding]:
+def _configured(root: Path, config: ModelConfig) -> Iterator[Finding]:
     """Down the delegate ladder until a rung works."""
-    edgetpu, cpu = builds(config)
-    ladder = rungs(config.delegate, edgetpu=edgetpu, cpu=cpu)
+    on_edgetpu, on_cpu = builds(config)
+    there = bool(edgetpu.devices(root) or edgetpu.library_installed())
+    ladder = rungs(config.delegate, edgetpu=on_edgetpu and there, cpu=on_cpu)
     name = config.name or Path(config.path or "the embedded model").name
     failed = ""
     for rung in ladder:
-        tried = attempt("model", ModelTask(config=config, runtime=config.runtime, delegate=rung))
+        tried = _try(config, rung)
         if tried.answer is not None and "refused" not in tried.answer:
-            yield from _runs(name, tried.answer, failed)
+            todo = edgetpu.diagnosis(root) if failed.startswith("edgetpu") else "please report this line"
+            yield from _runs(name, tried.answer, failed, todo)
             return
         reason = tried.death if tried.answer is None else str(tried.answer["refused"]).rstrip(".")
         failed += f"{rung} failed: {reason}; "
@@ -57,11 +62,24 @@ def _configured(config: ModelConfig) -> Iterator[Finding]:
     yield problem("model", f"{name}: {reason}", "correct the section [model], or take another model", blocks=True)
 
 
-def _runs(name: str, answer: dict[str, Any], failed: str) -> Iterator[Finding]:
+def _try(config: ModelConfig, rung: str) -> Tried:
+    """On the runtime the daemon would use: of `auto`, the other one if the first dies of being started."""
+    tried = attempt("model", ModelTask(config=config, runtime=config.runtime, delegate=rung))
+    if tried.answer is None and config.runtime == "auto":
+        for name, stage in RUNTIME_STAGES.items():
+            if STAGE_TEXT[stage] in tried.death:
+                (other,) = RUNTIME_STAGES.keys() - {name}
+                again = attempt("model", ModelTask(config=config, runtime=other, delegate=rung))
+                return again if again.answer is not None and "refused" not in again.answer else tried
+    return tried
+
+
+def _runs(name: str, answer: dict[str, Any], failed: str, todo: str) -> Iterator[Finding]:
+    """`failed`: the rungs above, and why; `todo`: what to do about them."""
     found = (
         f"{name} ({answer['variant']}) runs on {answer['runtime']} {answer['version']}: {answer['delegate']} takes "
-        f"{answer['taken']} of {answer['nodes']} nodes, {answer['first_invoke_ms']:.0f} ms for the first picture"
+        f"{answer['taken']} of {answer['nodes']} nodes, {milliseconds(answer['first_invoke_ms'])} for the first picture"
     )
-    yield note("model", f"{failed}{found}") if failed else ok("model", found)
+    yield problem("model", f"{failed}{found}", todo) if failed else ok("model", found)
     for warning in answer["warnings"]:
         yield note("model", warning)

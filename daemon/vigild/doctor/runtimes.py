@@ -15,6 +15,7 @@ from vigild import edgetpu
 from vigild.config.schema import ModelConfig
 from vigild.detector.runtime import PACKAGES
 from vigild.doctor.attempt import ModelTask
+from vigild.doctor.files import milliseconds
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.trial import Tried, attempt
 
@@ -92,7 +93,7 @@ def _runtime(name: str, tried: Tried, install: str, wanted: str, working: list[s
 
 
 def _runtime_works(name: str, answer: dict[str, Any]) -> Finding:
-    found = f"{answer['version']}, the embedded model runs in {answer['first_invoke_ms']:.0f} ms"
+    found = f"{answer['version']}, the embedded model runs in {milliseconds(answer['first_invoke_ms'])}"
     if answer["delegate"] == "none":
         return note(name, f"{found}; XNNPACK took none of its {answer['nodes']} nodes, so 8-bit models are slow on it")
     return ok(name, f"{found}; XNNPACK took {answer['taken']} of {answer['nodes']} nodes")
@@ -102,7 +103,7 @@ def _plain_kernels(tried: Tried) -> Finding:
     """The last rung of the delegate ladder."""
     answer = tried.answer
     if answer is not None and "refused" not in answer:
-        return ok("plain kernels", f"the embedded model runs in {answer['first_invoke_ms']:.0f} ms")
+        return ok("plain kernels", f"the embedded model runs in {milliseconds(answer['first_invoke_ms'])}")
     reason = tried.death if answer is None else answer["refused"]
     return problem("plain kernels", reason, "install the runtime again; XNNPACK has nothing to fall back on")
 

@@ -97,7 +97,7 @@ def _answer(out: bytes) -> dict[str, Any] | None:
 def _step(out: bytes) -> str:
     """ "while importing NumPy": the last step it announced."""
     steps = [str(line["step"]) for line in _lines(out) if "step" in line]
-    return f"while {steps[-1]}" if steps else "while starting"
+    return steps[-1] if steps else "while starting"
 
 
 def _death(status: int, step: str, words: str) -> str:
