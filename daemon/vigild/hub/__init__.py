@@ -12,6 +12,7 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `deadlines`  how long a stage may take (pure)
 `restarts`   back-off and counting of restarts (pure)
 `ladder`     which delegate to use, when to give it up and when to try it again (pure)
+`runtimes`   which TFLite runtime to start when one of them is deadly (pure)
 `prospects`  which delegates are worth trying for a model on this board
 `links`      a ring between a camera and a detector
 `metrics`    rates and percentiles (pure)
