@@ -356,16 +356,15 @@ def test_a_swap_on_a_demanded_edge_tpu(board: Board, pictures: Path, pace: str) 
     """The old detector goes first. A camera that feeds only the one in service is not forgotten meanwhile."""
     board.behaves("works")
     with daemon_on(board, pictures, 'name = "twins"\ndelegate = "edgetpu"', pace=pace) as daemon:
-        client = watching(daemon)
-        result(client, "edgetpu", "ok")
+        result(watching(daemon), "edgetpu", "ok")
         assert daemon.connect().ask(type="swap", threads=2)["type"] == "ok"
-        result(client, "edgetpu", "ok")
+        result(watching(daemon), "edgetpu", "ok")
         assert operating_point(daemon)["threads"] == 2
         # One that fails, at its second chance too: what ran before runs again.
         board.behaves("2x:none")
         answer = daemon.connect().ask(type="swap", threads=3)
         assert (answer["type"], answer["code"]) == ("error", "delegate")
-        result(client, "edgetpu", "ok")
+        result(watching(daemon), "edgetpu", "ok")
         assert operating_point(daemon)["threads"] == 2
 
 
