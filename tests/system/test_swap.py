@@ -173,8 +173,9 @@ def fragile(folder: Path) -> Path:
 
 
 def test_a_model_that_fails_on_its_first_real_frame(daemon: Daemon, tmp_path: Path, model: Path) -> None:
-    orders, old = daemon.connect(), daemon.worker("detector")
+    orders, old, camera = daemon.connect(), daemon.worker("detector"), daemon.worker("camera.front")
     watcher = Watcher(daemon)
+    before = holdings(daemon.pid), holdings(camera)
     answer = swap(orders, fragile(tmp_path))
     assert (answer["type"], answer["code"]) == ("error", "crashed"), answer
     assert "the running model stays" in answer["message"]
@@ -184,6 +185,7 @@ def test_a_model_that_fails_on_its_first_real_frame(daemon: Daemon, tmp_path: Pa
     assert {message["model"] for message in results(seen)} == {model.stem}
     assert not [message for message in seen if message["type"] == "event"]
     assert settle(daemon) == old
+    daemon.wait_for(lambda: (holdings(daemon.pid), holdings(camera)) == before)
     assert swap(orders, EMBEDDED)["type"] == "ok", "the next swap is a new chance"
 
 
