@@ -13,7 +13,6 @@ from pathlib import Path
 
 from vigild.config.load import from_command_line
 from vigild.doctor import report
-from vigild.doctor.examine import Subject, examine
 from vigild.doctor.finding import Finding, could_run
 
 
@@ -39,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     config = from_command_line(
         config=args.config, source=args.source, model=args.model, overrides=args.overrides
     )  # ConfigError is main's to print
+    from vigild.doctor.examine import Subject, examine  # some of the hub's and the detector's modules; not for --help
+
     findings: list[Finding] = []
 
     def kept() -> Iterator[Finding]:
