@@ -18,7 +18,7 @@ def _arguments() -> argparse.ArgumentParser:
     def add(name: str, help_text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help_text, description=help_text)
 
-    make = add("testcard", "Train the test-card model and export it: about 10 minutes on two free cores.")
+    make = add("testcard", "Train the test-card model and export it: about 20 minutes on two free cores.")
     make.add_argument("--run", type=Path, default=REPOSITORY / "build" / "testcard", help="folder of the checkpoint")
     make.add_argument("--out", type=Path, default=REPOSITORY / "models" / "embedded")
     make.add_argument("--steps", type=int, help="instead of the recipe's")

@@ -8,11 +8,11 @@ from vigild.camera.testcard import LABELS
 
 TESTCARD = TrainConfig(
     net=NetConfig(labels=LABELS, size=192, width=0.35, pyramid_channels=48, levels=3),
-    steps=3400,
+    steps=2950,
     batch=24,
     rate=3e-3,
     average=0.995,
-    stages=((0.155, 128),),
+    stages=((0.18, 128),),
     seed=1,
 )
 

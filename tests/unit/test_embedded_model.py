@@ -1,0 +1,121 @@
+"""The model that comes with the package finds what the test card shows, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vigild.camera.testcard import LABELS, TestCard
+from vigild.geometry import Box
+
+MODEL = Path(__file__).parents[2] / "models" / "embedded" / "testcard_ssd_int8.tflite"
+MIN_SCORE = 0.5
+MAX_BYTES = 800 * 1024
+
+
+def open_interpreter(runtime: str) -> Any:
+    if runtime == "litert":
+        module = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
+    else:
+        try:
+            module = importlib.import_module("tflite_runtime.interpreter")
+        except (ImportError, AttributeError):  # AttributeError: built for NumPy 1, found NumPy 2
+            pytest.skip("tflite-runtime is not installed, or not with a NumPy it works with")
+    interpreter = module.Interpreter(str(MODEL), num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def detect(interpreter: Any, frame: np.ndarray, labels: list[str]) -> list[tuple[str, Box]]:
+    """What the model sees in a BGR frame, at MIN_SCORE."""
+    detail = interpreter.get_input_details()[0]
+    _, height, width, _ = detail["shape"]
+    rgb = cv2.cvtColor(cv2.resize(frame, (int(width), int(height))), cv2.COLOR_BGR2RGB)
+    interpreter.set_tensor(detail["index"], (rgb.astype(np.int16) - 128).astype(np.int8)[None])
+    interpreter.invoke()
+    boxes, classes, scores, count = (
+        interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details()
+    )
+    found = []
+    for box, number, score in list(zip(boxes, classes, scores, strict=True))[: int(count)]:
+        if score >= MIN_SCORE:
+            ymin, xmin, ymax, xmax = (float(side) for side in box)
+            found.append((labels[int(number)], (xmin, ymin, xmax, ymax)))
+    return found
+
+
+def iou(a: Box, b: Box) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    inter = width * height
+    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
+def packed_labels() -> list[str]:
+    with zipfile.ZipFile(MODEL) as archive:
+        return archive.read("labels.txt").decode().splitlines()
+
+
+def test_file_is_small_and_carries_the_card_s_labels() -> None:
+    assert MODEL.stat().st_size <= MAX_BYTES
+    assert packed_labels() == list(LABELS)
+
+
+def score(interpreter: Any, cards: list[TestCard], frames: range) -> tuple[int, list[Any], list[Any]]:
+    """(objects shown, those missed, detections that match none)."""
+    labels = packed_labels()
+    objects: int = 0
+    missed: list[Any] = []
+    invented: list[Any] = []
+    for card in cards:
+        for n in frames:
+            frame, truths = card.render(n)
+            found = detect(interpreter, frame, labels)
+            objects += len(truths)
+            where = (card.width, card.seed, n)
+            for truth in truths:
+                match = [d for d in found if d[0] == truth.label and iou(d[1], truth.box) >= 0.5]
+                if match:
+                    found.remove(match[0])
+                else:
+                    missed.append((where, truth))
+            invented += [(where, detection) for detection in found]
+    return objects, missed, invented
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_every_object_of_the_daemon_s_card_is_found_and_none_invented(runtime: str) -> None:
+    """The card that the source `testcard` shows when nothing else is said."""
+    objects, missed, invented = score(open_interpreter(runtime), [TestCard()], range(0, 720, 7))
+    assert objects == 103 * 6
+    assert not missed
+    assert not invented
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_cards_of_other_seeds_and_sizes_are_read_too(runtime: str) -> None:
+    """At most one shape in 200 may be taken for another, on cards squashed to half their width."""
+    cards = [TestCard(width, height, seed) for width, height in ((640, 480), (1280, 720)) for seed in range(1, 5)]
+    objects, missed, invented = score(open_interpreter(runtime), cards, range(0, 720, 29))
+    assert objects == 8 * 25 * 6
+    assert len(missed) <= objects / 200, missed
+    assert len(invented) <= objects / 200, invented
+
+
+def test_a_card_without_shapes_holds_nothing() -> None:
+    """A grey frame, noise and a background alone: what a model that always says the same would fail."""
+    interpreter = open_interpreter("litert")
+    rng = np.random.default_rng(0)
+    for frame in (
+        np.full((480, 640, 3), 128, np.uint8),
+        rng.integers(0, 256, (480, 640, 3), dtype=np.uint8),
+        cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC),
+    ):
+        assert detect(interpreter, frame, packed_labels()) == []
