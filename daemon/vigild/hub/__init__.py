@@ -9,6 +9,7 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `cameras`    one camera: its state and counters
 `cameraworker`  a process that serves one or more cameras
 `detector`   the detector in service, and the one that is to follow it
+`detectorworker`  one detector process
 `deadlines`  how long a stage may take (pure)
 `restarts`   back-off and counting of restarts (pure)
 `ladder`     which delegate to use, when to give it up and when to try it again (pure)

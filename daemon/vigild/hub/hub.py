@@ -20,7 +20,8 @@ from vigild.config.source import redact
 from vigild.hub import orphans
 from vigild.hub.cameras import Camera
 from vigild.hub.cameraworker import CameraWorker
-from vigild.hub.detector import Detector, DetectorService
+from vigild.hub.detector import DetectorService
+from vigild.hub.detectorworker import Detector
 from vigild.hub.metrics import Samples
 from vigild.hub.process import running_pids
 from vigild.hub.roster import Roster

@@ -13,7 +13,8 @@ from __future__ import annotations
 from vigild.config.schema import CameraConfig
 from vigild.hub.cameras import Camera
 from vigild.hub.cameraworker import CameraWorker, Listener
-from vigild.hub.detector import Detector, DetectorService
+from vigild.hub.detector import DetectorService
+from vigild.hub.detectorworker import Detector
 from vigild.hub.links import Link
 from vigild.ipc.messages import PauseCamera
 
