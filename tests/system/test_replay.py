@@ -23,7 +23,7 @@ VOLATILE = ("time", "captured_ns", "age_ms", "infer_ms", "instance", "status")
 PASSED_OVER = ("heartbeat", "health")
 """Their number depends on the time it took."""
 
-SCORE_TOLERANCE = 0.06
+SCORE_TOLERANCE = 0.1
 BOX_TOLERANCE = 0.02
 MIN_SCORE = 0.5
 
