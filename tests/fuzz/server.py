@@ -35,8 +35,7 @@ WALL_S = 120.0
 ADDRESS_SPACE_BYTES = 2 * 2**30
 """Beyond what the server has."""
 MEMORY_BYTES = 768 * 2**20
-"""What a child may have in memory beyond what the server has: a quarter more than `input_spec` lets one tensor take,
-and the file beside it."""
+"""What a child may come to hold: half as much again as `input_spec` lets one tensor take."""
 BATCH = 64
 
 _NATIVE = ("/ai_edge_litert/", "/tflite_runtime/")
@@ -160,9 +159,10 @@ class Server:
             finally:
                 os._exit(status)
         status, memory = _wait(pid)
-        memory -= _own_memory()
+        begun, *done = [json.loads(line) for line in self._results.read_bytes().splitlines()] or [memory]
+        memory -= begun
         self.report.most_memory_bytes = max(self.report.most_memory_bytes, memory)
-        return self._take_in(batch, status, memory)
+        return self._take_in(batch, done, status, memory)
 
     def _limit(self) -> None:
         os.dup2(self._null, 0)
@@ -176,6 +176,8 @@ class Server:
 
     def _run_all(self, batch: list[int]) -> None:
         with self._results.open("ab", buffering=0) as results:
+            # A fork does not take over the pages of mapped files, so it begins with less than the server has.
+            results.write(b"%d\n" % _own_memory())
             for number in batch:
                 case = self.case(number)
                 case.write(self._files)
@@ -186,8 +188,7 @@ class Server:
 
     # ---- what became of it
 
-    def _take_in(self, batch: list[int], status: int, memory: int) -> int:
-        done = [json.loads(line) for line in self._results.read_bytes().splitlines()]
+    def _take_in(self, batch: list[int], done: list[dict[str, str]], status: int, memory: int) -> int:
         for number, found in zip(batch, done, strict=False):
             self.report.cases += 1
             _count(self.report.outcomes, f"{found['target']} {found['outcome']}")
