@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -59,6 +60,10 @@ SWEEP_S = 1.0
 
 ACCEPT_RETRY_S = 1.0
 """Wait when the process has no descriptor left: the listening socket stays readable all the while."""
+
+
+_LEFT = frozenset(os.strerror(number) for number in (errno.EPIPE, errno.ECONNRESET))
+"""Clients that leave while something is on the way to them: ordinary (a health probe does), not worth a line."""
 
 
 class HubApi(Protocol):
@@ -349,7 +354,7 @@ class Server:
         self._clients.pop(client.number, None)
         self._told.discard(client.number)
         self._update_watching()
-        if reason and client.pending_bytes:
+        if reason and reason not in _LEFT and client.pending_bytes:
             self._log.info("client %d (pid %d) closed: %s", client.number, client.peer.pid, reason)
         else:
             self._log.debug("client %d gone%s", client.number, f": {reason}" if reason else "")
