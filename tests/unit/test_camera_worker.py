@@ -89,7 +89,8 @@ def test_live_frames_keep_their_time(rig: CameraRig) -> None:
     spent_s = (frames[-1].captured_ns - frames[0].captured_ns) / 1e9
     # The numbers count frames of the source, at 50 a second, whether or not they were taken.
     assert numbers[-1] - numbers[0] == pytest.approx(50 * spent_s, abs=2 + 0.5 * 50)
-    assert rig.until(CameraStats).grabbed > 0
+    while not rig.until(CameraStats).grabbed:
+        continue
 
 
 def test_orientation_crop_and_size(rig: CameraRig) -> None:
@@ -313,7 +314,8 @@ def test_without_credit_frames_are_dropped_and_the_newest_comes_next(rig: Camera
     for frame in held:
         link.ring.give_back(frame)
     assert link.next().frame > held[-1].frame + 10
-    assert rig.until(CameraStats).drops["no_credit"] > 10
+    while rig.until(CameraStats).drops.get("no_credit", 0) <= 10:
+        continue
 
 
 def test_frames_a_detector_cannot_want_yet_are_not_prepared(rig: CameraRig) -> None:
@@ -338,9 +340,8 @@ def test_the_rate_is_capped(rig: CameraRig, clip: Path) -> None:
     frames = rig.attach("c").take(10)
     gaps = [b.frame - a.frame for a, b in pairwise(frames)]
     assert 4 <= np.median(gaps) <= 6
-    while not (drops := rig.until(CameraStats).drops):
+    while not rig.until(CameraStats).drops.get("fps_cap"):
         continue
-    assert drops["fps_cap"] > 0
 
 
 def test_a_file_played_live_starts_with_its_first_link_and_ends(rig: CameraRig, folder: Path) -> None:
