@@ -1,0 +1,7 @@
+"""What several commands need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]

@@ -1,0 +1,44 @@
+"""`forge photos`: the model of people and vehicles."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from forge.commands.common import REPOSITORY
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The data, where the run is kept, how long it is."""
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/ and annotations.json")
+    parser.add_argument("--seen", type=Path, help="the teacher's opinion: JSON of `forge pseudo` on the images")
+    parser.add_argument("--frames", type=Path, help="folder of further, unlabelled pictures")
+    parser.add_argument("--frames-seen", type=Path, help="the teacher's opinion on them")
+    parser.add_argument("--run", type=Path, default=REPOSITORY / "build" / "photos", help="folder of the checkpoint")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "photos" / "out")
+    parser.add_argument("--minutes", type=float, help="length of the run, instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--export-only", action="store_true", help="use the checkpoint as it is")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and export."""
+    from forge import build
+    from forge.recipes import PHOTOS
+
+    config = dataclasses.replace(PHOTOS, threads=options.threads, minutes=options.minutes or PHOTOS.minutes)
+    options.run.mkdir(parents=True, exist_ok=True)
+    (options.run / "pid").write_text(f"{os.getpid()}\n")  # to pause it: kill -STOP, kill -CONT
+    build.photos(
+        config,
+        options.run,
+        options.out,
+        data=options.data,
+        seen=options.seen,
+        frames=options.frames,
+        frames_seen=options.frames_seen,
+        export_only=options.export_only,
+    )
+    return 0
