@@ -7,8 +7,8 @@
 `examine`    all checks, in the order of the report
 `board`, `thermal`, `memory`, `service`   files and the operating system
 `cameras`, `runtimes`, `models`           what is tried
-`trial`      a try in a process of its own, and its death in words
-`attempt`    that process
+`trial`      a try in a process of its own (`vigild.trial`)
+`attempt`    what that process does
 `report`     findings as text, or as JSON
 
 Nothing native is loaded here: OpenCV, runtimes, delegates and camera sources are tried in

@@ -1,27 +1,15 @@
-"""`python -m vigild.doctor.attempt PARENT TASK ARGUMENT`: one try, in the process that may die of it.
-
-Writes lines of JSON to its standard output: {"step": "while ..."} before each thing that may kill it, and
-{"answer": {...}} at the end. An answer is what the task returns, or {"code", "refused"} when it
-was refused in words.
-"""
+"""`python -m vigild.doctor.attempt PARENT TASK ARGUMENT`: the doctor's tasks, in the process that may die of one."""
 
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from vigild.config.schema import CameraConfig, ModelConfig
 from vigild.config.source import redact
-from vigild.ipc.worker import die_with
-
-Answer = dict[str, Any]
-Step = Callable[[str], None]
+from vigild.trial.child import Answer, Step, Task, main
 
 FIRST_FRAME_S = 10.0
 """A camera that adjusts its exposure, or a stream between two key frames."""
@@ -138,7 +126,7 @@ class ModelTask(msgspec.Struct, kw_only=True):
     delegate: str
 
 
-TASKS: dict[str, Callable[[bytes, Step], Answer]] = {
+TASKS: dict[str, Task] = {
     "model": model,
     "delegate": delegate,
     "opencv": opencv,
@@ -146,30 +134,5 @@ TASKS: dict[str, Callable[[bytes, Step], Answer]] = {
 }
 
 
-def main() -> None:
-    parent, task, argument = sys.argv[1:]
-    die_with(int(parent))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What libraries print to the standard output must not come between the lines.
-    lines = os.dup(1)
-    os.dup2(2, 1)
-
-    def say(line: Answer) -> None:
-        os.write(lines, msgspec.json.encode(line) + b"\n")
-
-    try:
-        answer = TASKS[task](argument.encode(), lambda step: say({"step": step}))
-    except ImportError as error:
-        # A missing library is an answer; a traceback of it would only be longer.
-        text = " ".join(str(error).split())
-        answer = {"code": "import", "refused": text, "missing": (error.name or "").split(".")[0]}
-        if not isinstance(error, ModuleNotFoundError):
-            answer["missing"] = ""
-    say({"answer": answer})
-    # A library that crashes while Python unwinds has done all that a worker needs of it.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    main(TASKS)

@@ -1,0 +1,12 @@
+"""A try in a process of its own, because native code may hang, abort or segfault in it.
+
+    tried = run("vigild.doctor.attempt", "model", ModelTask(...))      # `parent`
+    if tried.answer is None: print(tried.death)
+
+    if __name__ == "__main__": main({"model": model})                  # `child`, at the end of that module
+
+`parent`  starts the process, waits no longer than a limit, and puts its death into words
+`child`   that process: runs one task, says its steps and its answer in lines of JSON
+
+What can be tried belongs to those who try: `vigild.doctor.attempt`, `vigild.tune.attempt`.
+"""
