@@ -12,7 +12,21 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
+from forge.errors import ForgeError
+
+SIGNATURE = "serving_default"
+"""How litert-torch and TensorFlow call a model's only signature."""
+
+_DTYPES = {
+    schema.TensorType.FLOAT32: "<f4",
+    schema.TensorType.FLOAT16: "<f2",
+    schema.TensorType.INT32: "<i4",
+    schema.TensorType.UINT8: "u1",
+    schema.TensorType.INT8: "i1",
+    schema.TensorType.INT16: "<i2",
+}
 _FILE_IDENTIFIER = b"TFL3"
 
 
@@ -24,7 +38,7 @@ def load(source: Path | bytes) -> Any:
     """
     data = source.read_bytes() if isinstance(source, Path) else bytes(source)
     if data[4:8] != _FILE_IDENTIFIER:
-        raise ValueError(f"{source if isinstance(source, Path) else 'the data'} is not a TFLite model: no TFL3 mark")
+        raise ForgeError(f"{source if isinstance(source, Path) else 'the data'} is not a TFLite model: no TFL3 mark")
     model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
@@ -79,3 +93,80 @@ def add_operator_code(model: Any, builtin: int, version: int, custom: str = "") 
         code.customCode = custom.encode()
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
+
+
+def real_values(model: Any, index: int) -> NDArray[np.float32]:
+    """A constant tensor of the first subgraph as float32, in its shape; integers by scale and zero point."""
+    tensor = model.subgraphs[0].tensors[index]
+    data = model.buffers[tensor.buffer].data
+    if data is None or tensor.type not in _DTYPES:
+        raise ForgeError(f"the tensor {tensor.name.decode()} is no constant of numbers; the graph is not as expected")
+    values = np.frombuffer(bytes(data), _DTYPES[tensor.type]).reshape(tuple(tensor.shape))
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or len(quantization.scale) == 0:
+        return values.astype(np.float32)
+    along = [1] * values.ndim
+    if len(quantization.scale) > 1:
+        along[quantization.quantizedDimension] = -1
+    scale = np.asarray(quantization.scale, np.float32).reshape(along)
+    zero_point = np.asarray(quantization.zeroPoint, np.float32).reshape(along)
+    return (values.astype(np.float32) - zero_point) * scale
+
+
+def sign(model: Any) -> None:
+    """Give the first subgraph the one signature "serving_default": args_0, … to output_0, …; others go."""
+    graph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE.encode()
+    signature.subgraphIndex = 0
+    signature.inputs = _name_tensors("args", graph.inputs)
+    signature.outputs = _name_tensors("output", graph.outputs)
+    model.signatureDefs = [signature]
+
+
+def _name_tensors(stem: str, indexes: Any) -> list[Any]:
+    named = []
+    for number, index in enumerate(indexes):
+        entry = schema.TensorMapT()
+        entry.name = f"{stem}_{number}".encode()
+        entry.tensorIndex = int(index)
+        named.append(entry)
+    return named
+
+
+def drop_unused(model: Any) -> None:
+    """Remove, in place, the tensors, buffers and operator codes that nothing refers to any more."""
+    graphs = model.subgraphs
+    for position, graph in enumerate(graphs):
+        kept = {int(i) for i in (*graph.inputs, *graph.outputs)}
+        for operator in graph.operators:
+            for group in (operator.inputs, operator.outputs, operator.intermediates):
+                kept.update(int(i) for i in (group if group is not None else ()) if i >= 0)
+        new = {old: at for at, old in enumerate(sorted(kept))}
+        graph.tensors = [graph.tensors[old] for old in new]
+        _renumber(graph, ("inputs", "outputs"), new)
+        for operator in graph.operators:
+            _renumber(operator, ("inputs", "outputs", "intermediates"), new)
+        for signature in model.signatureDefs or []:
+            if signature.subgraphIndex == position:
+                for entry in (*signature.inputs, *signature.outputs):
+                    entry.tensorIndex = new[entry.tensorIndex]
+    tensors = [tensor for graph in graphs for tensor in graph.tensors]
+    # Buffer 0 is always the empty one.
+    used = sorted({0} | {int(entry.buffer) for entry in (*tensors, *(model.metadata or []))})
+    at = {old: number for number, old in enumerate(used)}
+    model.buffers = [model.buffers[old] for old in used]
+    for entry in (*tensors, *(model.metadata or [])):
+        entry.buffer = at[int(entry.buffer)]
+    model.metadataBuffer = None  # of before 2020; `metadata` says it better
+    operators = [operator for graph in graphs for operator in graph.operators]
+    codes = sorted({int(operator.opcodeIndex) for operator in operators})
+    model.operatorCodes = [model.operatorCodes[old] for old in codes]
+    for operator in operators:
+        operator.opcodeIndex = codes.index(int(operator.opcodeIndex))
+
+
+def _renumber(table: Any, fields: tuple[str, ...], new: dict[int, int]) -> None:
+    for field in fields:
+        if getattr(table, field) is not None:
+            setattr(table, field, np.array([new.get(int(i), -1) for i in getattr(table, field)], np.int32))
