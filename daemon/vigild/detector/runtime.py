@@ -15,34 +15,21 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from vigild.detector import delegates
 from vigild.detector.errors import ModelError
 from vigild.ipc.progress import RUNTIME_STAGES, Stage
-
-
-class _Package(NamedTuple):
-    name: str
-    module: str
-    distribution: str
-    install: str
-
-
-PACKAGES = (
-    _Package("litert", "ai_edge_litert.interpreter", "ai_edge_litert", "pip install 'vigild[litert]'"),
-    _Package("tflite-runtime", "tflite_runtime.interpreter", "tflite_runtime", "pip install 'vigild[tflite]'"),
-)
+from vigild.runtimes import PACKAGES, Package, version
 
 
 class Interpreter:
     """A loaded model. Views from `view` must not outlive the statement they are used in."""
 
-    def __init__(self, native: Any, package: _Package, delegate: str) -> None:
+    def __init__(self, native: Any, package: Package, delegate: str) -> None:
         self._native = native
         self.runtime = package.name
-        self.version = _version(package)
+        self.version = version(package)
         self.delegate = delegate
         # An external delegate takes its nodes at once, the default one only in allocate(): what
         # stands in the graph by now is the external one's.
@@ -93,17 +80,6 @@ def _nodes(native: Any) -> list[dict[str, Any]]:
     return details
 
 
-def _version(package: _Package) -> str:
-    """From the installed package's own folder; importlib.metadata would cost 20 ms and 2 MiB."""
-    module = sys.modules[package.distribution]
-    version = getattr(module, "__version__", "")
-    if not version:
-        site = Path(str(module.__file__)).parents[1]
-        for folder in site.glob(f"{package.distribution}-*.dist-info"):
-            version = folder.name.removesuffix(".dist-info").rsplit("-", 1)[-1]
-    return str(version) or "unknown"
-
-
 class PassedOver(NamedTuple):
     """Why a runtime that was to be preferred is not used: absent (usual), or there and broken."""
 
@@ -149,7 +125,7 @@ def open_interpreter(
     )
 
 
-def _import(package: _Package) -> Any:
+def _import(package: Package) -> Any:
     """The runtime's module. Raises ImportError or SystemError, whatever went wrong in it."""
     try:
         return importlib.import_module(package.module)
@@ -159,7 +135,7 @@ def _import(package: _Package) -> Any:
         raise ImportError(f"{type(error).__name__}:") from error  # _flat adds the cause's text
 
 
-def _runtime_fault(package: _Package, error: BaseException) -> str | None:
+def _runtime_fault(package: Package, error: BaseException) -> str | None:
     """In words, when the runtime itself is at fault; None when it is not."""
     text = _flat(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package.distribution:
@@ -178,7 +154,7 @@ def _runtime_fault(package: _Package, error: BaseException) -> str | None:
     return None
 
 
-def _no_wheel(package: _Package) -> str:
+def _no_wheel(package: Package) -> str:
     python = sys.version_info
     if package.name == "tflite-runtime" and python >= (3, 12):
         return f"; there is no wheel for Python {python.major}.{python.minor}, 3.11 is the last"

@@ -51,7 +51,7 @@ def delegate(argument: bytes, step: Step) -> Answer:
 
     from vigild.detector import delegates
     from vigild.detector.errors import ModelError
-    from vigild.detector.runtime import PACKAGES
+    from vigild.runtimes import PACKAGES
 
     module = importlib.import_module(next(package.module for package in PACKAGES if package.name == task.runtime))
     step(f"while loading the delegate {task.delegate}")

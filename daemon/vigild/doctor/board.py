@@ -8,23 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vigild.doctor.files import text
+from vigild.budget.board import Processor, model_name, processor
 from vigild.doctor.finding import Finding, note, ok
-
-# MIDR part numbers (arch/arm64/include/asm/cputype.h) of the boards vigild is for; the number alone says little.
-_ARM_PARTS = {
-    "0xb76": "ARM1176",
-    "0xc07": "Cortex-A7",
-    "0xd03": "Cortex-A53",
-    "0xd04": "Cortex-A35",
-    "0xd05": "Cortex-A55",
-    "0xd07": "Cortex-A57",
-    "0xd08": "Cortex-A72",
-    "0xd09": "Cortex-A73",
-    "0xd0a": "Cortex-A75",
-    "0xd0b": "Cortex-A76",
-    "0xd42": "Cortex-A78AE",
-}
+from vigild.files import text
 
 # Instructions that the 8-bit kernels of XNNPACK are written for, as /proc/cpuinfo calls them.
 _FEATURES = ("neon", "asimd", "asimddp", "asimdhp", "i8mm", "sve", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni")
@@ -32,20 +18,11 @@ _FEATURES = ("neon", "asimd", "asimddp", "asimdhp", "i8mm", "sve", "avx2", "fma"
 
 def checks(root: Path) -> Iterator[Finding]:
     yield _model(root)
-    yield from _processor(text(root / "proc/cpuinfo"))
+    yield from _processor(processor(root))
     yield _system(root)
     yield from _word_size(os.uname().machine, sys.maxsize > 2**32)
     yield _libc(_glibc())
     yield ok("python", f"{sys.version.split()[0]} at {sys.executable}")
-
-
-def model_name(root: Path) -> str:
-    """ "Raspberry Pi 4 Model B Rev 1.4"; empty when the board does not say."""
-    for tree in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
-        if found := text(root / tree):
-            return found
-    dmi = root / "sys/class/dmi/id"
-    return " ".join(part for part in (text(dmi / "sys_vendor"), text(dmi / "product_name")) if part)
 
 
 def is_raspberry_pi(root: Path) -> bool:
@@ -59,26 +36,20 @@ def _model(root: Path) -> Finding:
     return ok("board", name) if name else note("board", "it does not say what it is (a virtual machine?)")
 
 
-def _processor(cpuinfo: str) -> Iterator[Finding]:
-    fields: dict[str, list[str]] = {}
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), []).append(value.strip())
+def _processor(found: Processor) -> Iterator[Finding]:
+    name, cores, fields = found
     if not fields:
         yield note("processor", "/proc/cpuinfo cannot be read")
         return
-    parts = dict.fromkeys(_ARM_PARTS.get(part, f"Arm part {part}") for part in fields.get("CPU part", []))
-    name = " and ".join(parts) or fields.get("model name", ["unknown"])[0]
-    cores = len(fields.get("processor", []))
     flags = set(" ".join(fields.get("flags", []) + fields.get("Features", [])).split())
     has = [feature for feature in _FEATURES if feature in flags]
-    found = f"{name}, {cores} core{'' if cores == 1 else 's'}; {', '.join(has) or 'no vector instructions known here'}"
+    told = f"{name}, {cores} core{'' if cores == 1 else 's'}; {', '.join(has) or 'no vector instructions known here'}"
     if "flags" in fields and "avx2" not in flags:
-        yield note("processor", f"{found}; without AVX2 8-bit models run several times slower")
+        yield note("processor", f"{told}; without AVX2 8-bit models run several times slower")
     elif "Features" in fields and not flags & {"neon", "asimd"}:
-        yield note("processor", f"{found}; without NEON (ARMv6) no TFLite runtime has a build for it")
+        yield note("processor", f"{told}; without NEON (ARMv6) no TFLite runtime has a build for it")
     else:
-        yield ok("processor", found)
+        yield ok("processor", told)
 
 
 def _system(root: Path) -> Finding:

@@ -12,9 +12,9 @@ from vigild import v4l2
 from vigild.config.schema import CameraConfig
 from vigild.config.source import parse_source, redact
 from vigild.doctor.attempt import FIRST_FRAME_S
-from vigild.doctor.files import text
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.trial import attempt
+from vigild.files import text
 from vigild.v4l2 import Format
 
 READABLE = ("MJPG", "YUYV")

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vigild.doctor.board import is_raspberry_pi
-from vigild.doctor.files import mebibytes, text
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.figures import mebibytes
+from vigild.files import text
 
 _MEMINFO = re.compile(r"^(\w+):\s+(\d+) kB", re.MULTILINE)
 

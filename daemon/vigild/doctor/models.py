@@ -9,9 +9,9 @@ from typing import Any
 from vigild import edgetpu
 from vigild.config.schema import ModelConfig
 from vigild.doctor.attempt import ModelTask
-from vigild.doctor.files import milliseconds
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.trial import Tried, attempt
+from vigild.figures import milliseconds
 from vigild.hub.ladder import rungs
 from vigild.hub.prospects import builds
 from vigild.ipc.progress import RUNTIME_STAGES, STAGE_TEXT

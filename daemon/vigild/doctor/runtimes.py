@@ -13,11 +13,11 @@ from typing import Any
 
 from vigild import edgetpu
 from vigild.config.schema import ModelConfig
-from vigild.detector.runtime import PACKAGES
 from vigild.doctor.attempt import ModelTask
-from vigild.doctor.files import milliseconds
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.trial import Tried, attempt
+from vigild.figures import milliseconds
+from vigild.runtimes import PACKAGES
 
 _NEEDS = "pip install 'vigild[daemon]'"
 

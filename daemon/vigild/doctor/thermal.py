@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from vigild.budget.sensors import Sensors
 from vigild.doctor.board import is_raspberry_pi
-from vigild.doctor.files import number, text
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.files import number, text
 
 PI_SOFT_CELSIUS = 80.0
 """Where a Raspberry Pi's firmware begins to slow it (documentation, frequency-management.adoc); no trip says so."""
