@@ -13,12 +13,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from system.harness import ASSETS, COCO_V1, REPO
+from system.harness import ASSETS, COCO_V1
 
 FRAMES_PER_S = 30
 MODEL = COCO_V1
-SMALL_MODEL = REPO / "models/embedded/testcard_ssd_int8.tflite"
-"""For a row that needs 30 results a second on a machine where the other takes longer than a frame period."""
 
 _SOURCE = ASSETS / "videos/person-bicycle-car-detection.mp4"
 

@@ -58,10 +58,11 @@ def _toml(value: str | bool) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def configuration(*cameras: str, daemon: str = "", model: Path = clips.MODEL) -> str:
-    """The COCO v1 uint8 model on one thread, and these cameras."""
+def configuration(*cameras: str, daemon: str = "", model: Path | None = clips.MODEL) -> str:
+    """The COCO v1 uint8 model on one thread, and these cameras. `model`: another file; None: the embedded one."""
     head = f"[daemon]\n{daemon}\n" if daemon else ""
-    return f"{head}[model]\npath = {_toml(str(model))}\nthreads = 1\n" + "\n".join(cameras)
+    path = f"path = {_toml(str(model))}\n" if model is not None else ""
+    return f"{head}[model]\n{path}threads = 1\n" + "\n".join(cameras)
 
 
 @contextmanager

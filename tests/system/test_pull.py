@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from publisher import Publisher, Reply
-from vigild.models import manifest, store
+from vigild.models import embedded, manifest, store
 from vigild.models.download import Download, DownloadError, Partial, next_url
 from vigild.models.entry import Entry, ManifestError
 from vigild.models.pull import pull, wanted
@@ -599,7 +599,7 @@ def test_the_command_says_in_a_sentence_what_failed(publisher, tmp_path):
         (("pull", "nothing"), "There is no model named 'nothing'"),
         (("pull", "m:w"), "m has no variant 'w'; its variants are v."),
         (("show", "bad"), "The model bad of the manifest is refused"),
-        (("pull", "testcard_ssd"), "comes with the package"),
+        (("pull", embedded.ENTRY), "comes with the package"),
     ):
         done = command(*arguments)
         assert (done.returncode, sentence in done.stderr) == (1, True), done.stderr

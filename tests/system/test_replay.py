@@ -1,4 +1,4 @@
-"""Folders of frames through the real daemon, compared with what a client saw when it was right.
+"""Folders of frames through the real daemon and its embedded model, compared with what a client saw when it was right.
 
 `replay/NAME.chk` holds the lines of one client, volatile fields masked. Frames are not stored but
 rendered, so the folder is small. After an intended change: UPDATE_CHK=1 make test-system, and read
@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import pytest
 
-from system.harness import REPO, Daemon
+from system.harness import Daemon
 from vigild.camera.testcard import TestCard
 
 VOLATILE = ("time", "captured_ns", "age_ms", "infer_ms", "instance", "status")
@@ -26,8 +26,6 @@ PASSED_OVER = ("heartbeat", "health")
 SCORE_TOLERANCE = 0.1
 BOX_TOLERANCE = 0.02
 MIN_SCORE = 0.5
-
-MODEL = REPO / "models/embedded/testcard_ssd_int8.tflite"
 
 # Name: keys of [model], keys of the camera, what the client asks for.
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -51,7 +49,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replay(tmp_path: Path, frames: Path, model_keys: str, keys: str, policy: dict[str, Any]) -> list[dict[str, Any]]:
     """What one client sees, from the answer to its `watch` to the end of the source."""
     later = tmp_path / "frames"
-    config = f'[model]\npath = "{MODEL}"\n{model_keys}\n[camera.c]\nsource = "images:{later}"\npace = "every"\n{keys}'
+    config = f'[model]\n{model_keys}\n[camera.c]\nsource = "images:{later}"\npace = "every"\n{keys}'
     seen = []
     with Daemon(tmp_path, config) as daemon:
         client = daemon.connect()

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import REPO, Client, Daemon, holdings
+from harness import Client, Daemon, holdings
 
 from unit import modelkit
+from vigild.models import embedded
 
 SWAPS = 100
 FPS = 15
-EMBEDDED = REPO / "models" / "embedded" / "testcard_ssd_int8.tflite"
+EMBEDDED = embedded.default_file()
 
 GATHER, CAST = 36, 53
 GATHER_OPTIONS = 23

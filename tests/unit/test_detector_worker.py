@@ -21,6 +21,7 @@ from vigild.geometry import View
 from vigild.ipc.channel import ChannelClosed
 from vigild.ipc.messages import AttachDetector, Detach, ModelReady, ModelRefused, SetFilter
 from vigild.ipc.progress import Stage
+from vigild.models import embedded
 
 BLACK, GREEN, BLUE = (0, 0, 0), (0, 255, 0), (0, 0, 255)
 SCENE = modelkit.image([GREEN, BLACK, BLACK, BLUE])
@@ -381,16 +382,10 @@ def test_results_come_for_the_frame_that_was_sent(worker, config):
 
 
 def test_ready_message_of_the_embedded_model():
-    from vigild.detector.embedded import default_model
-    from vigild.detector.errors import ModelError
-
-    try:
-        default_model()
-    except ModelError:
-        pytest.skip("the embedded model is not here")
     with Worker() as worker:
         ready = worker.ready(ModelConfig(runtime=RUNTIME))
         assert isinstance(ready, ModelReady)
+        assert (ready.name, ready.path) == (embedded.ENTRY, str(embedded.default_file()))
         assert not any(label.startswith("class_") for label in ready.labels)
 
 

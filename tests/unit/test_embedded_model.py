@@ -1,4 +1,4 @@
-"""The model that comes with the package finds what the test card shows, and nothing else."""
+"""Every variant of the model that comes with the package finds what the test card shows, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ import pytest
 
 from vigild.camera.testcard import LABELS, TestCard
 from vigild.geometry import Box
+from vigild.models import embedded, store
 
-MODEL = Path(__file__).parents[2] / "models" / "embedded" / "testcard_ssd_int8.tflite"
+ENTRY = embedded.entry()
+FILES = {variant.name: Path(store.candidates(ENTRY, variant)[0]) for variant in ENTRY.variants}
+DEFAULT = ENTRY.variants[0].name
 MIN_SCORE = 0.5
-MAX_BYTES = 800 * 1024
+MAX_BYTES = {"int8": 2 * 10**6, "float16": 4 * 10**6, "float32": 8 * 10**6}
+"""By the word that a variant's name begins with."""
+
+each_variant = pytest.mark.parametrize("variant", FILES)
+each_runtime = pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
 
 
-def open_interpreter(runtime: str) -> Any:
+def open_interpreter(runtime: str, variant: str = DEFAULT) -> Any:
     if runtime == "litert":
         module = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
     else:
@@ -27,7 +34,7 @@ def open_interpreter(runtime: str) -> Any:
             module = importlib.import_module("tflite_runtime.interpreter")
         except (ImportError, AttributeError):  # AttributeError: built for NumPy 1, found NumPy 2
             pytest.skip("tflite-runtime is not installed, or not with a NumPy it works with")
-    interpreter = module.Interpreter(str(MODEL), num_threads=1)
+    interpreter = module.Interpreter(str(FILES[variant]), num_threads=1)
     interpreter.allocate_tensors()
     return interpreter
 
@@ -37,7 +44,11 @@ def detect(interpreter: Any, frame: np.ndarray, labels: list[str]) -> list[tuple
     detail = interpreter.get_input_details()[0]
     _, height, width, _ = detail["shape"]
     rgb = cv2.cvtColor(cv2.resize(frame, (int(width), int(height))), cv2.COLOR_BGR2RGB)
-    interpreter.set_tensor(detail["index"], (rgb.astype(np.int16) - 128).astype(np.int8)[None])
+    if detail["dtype"] == np.float32:
+        tensor = (rgb.astype(np.float32) - 127.5) / 127.5
+    else:
+        tensor = (rgb.astype(np.int16) - 128).astype(np.int8)
+    interpreter.set_tensor(detail["index"], tensor[None])
     interpreter.invoke()
     boxes, classes, scores, count = (
         interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details()
@@ -58,19 +69,32 @@ def iou(a: Box, b: Box) -> float:
     return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
-def packed_labels() -> list[str]:
-    with zipfile.ZipFile(MODEL) as archive:
+def packed_labels(variant: str = DEFAULT) -> list[str]:
+    with zipfile.ZipFile(FILES[variant]) as archive:
         return archive.read("labels.txt").decode().splitlines()
 
 
-def test_file_is_small_and_carries_the_card_s_labels() -> None:
-    assert MODEL.stat().st_size <= MAX_BYTES
-    assert packed_labels() == list(LABELS)
+@each_variant
+def test_file_is_small_and_carries_the_card_s_labels(variant: str) -> None:
+    assert FILES[variant].stat().st_size <= MAX_BYTES[variant.partition("-")[0]]
+    assert packed_labels(variant) == packed_labels(), "the same in all variants"
+    assert set(LABELS) <= set(packed_labels())
 
 
-def score(interpreter: Any, cards: list[TestCard], frames: range) -> tuple[int, list[Any], list[Any]]:
+@each_variant
+def test_the_manifest_says_what_the_file_is(variant: str) -> None:
+    """The sizes and types in `vigild models list`."""
+    described = next(v for v in ENTRY.variants if v.name == variant)
+    detail = open_interpreter("litert", variant).get_input_details()[0]
+    assert (1, described.height, described.width, 3) == tuple(detail["shape"])
+    assert described.dtype == np.dtype(detail["dtype"]).name
+
+
+def score(
+    interpreter: Any, cards: list[TestCard], frames: range, variant: str = DEFAULT
+) -> tuple[int, list[Any], list[Any]]:
     """(objects shown, those missed, detections that match none)."""
-    labels = packed_labels()
+    labels = packed_labels(variant)
     objects: int = 0
     missed: list[Any] = []
     invented: list[Any] = []
@@ -90,16 +114,18 @@ def score(interpreter: Any, cards: list[TestCard], frames: range) -> tuple[int, 
     return objects, missed, invented
 
 
-@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
-def test_every_object_of_the_daemon_s_card_is_found_and_none_invented(runtime: str) -> None:
+@each_runtime
+@each_variant
+def test_every_object_of_the_daemon_s_card_is_found_and_none_invented(variant: str, runtime: str) -> None:
     """The card that the source `testcard` shows when nothing else is said."""
-    objects, missed, invented = score(open_interpreter(runtime), [TestCard()], range(0, 720, 7))
-    assert objects == 103 * 6
+    step = 7 if variant == DEFAULT else 24
+    objects, missed, invented = score(open_interpreter(runtime, variant), [TestCard()], range(0, 720, step), variant)
+    assert objects == len(range(0, 720, step)) * 6
     assert not missed
     assert not invented
 
 
-@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+@each_runtime
 def test_cards_of_other_seeds_and_sizes_are_read_too(runtime: str) -> None:
     """At most one shape in 200 may be taken for another, on cards squashed to half their width."""
     cards = [TestCard(width, height, seed) for width, height in ((640, 480), (1280, 720)) for seed in range(1, 5)]

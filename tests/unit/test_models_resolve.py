@@ -18,7 +18,7 @@ from vigild.config.schema import ModelConfig
 from vigild.detector.anchors import anchors
 from vigild.detector.errors import ModelError
 from vigild.detector.model import load
-from vigild.models import library, store
+from vigild.models import embedded, library, store
 from vigild.models.decoding import Decoding
 from vigild.models.entry import ManifestError
 from vigild.models.resolve import describe_twin, resolve
@@ -193,6 +193,22 @@ def test_a_named_variant_is_taken_where_it_runs(two):
     assert two.refused("float", rung="edgetpu")[0] == "delegate"
     code, message = two.refused("flaot")
     assert (code, "its variants are tpu, int8, float" in message) == ("missing", True)
+
+
+def test_where_nothing_is_named_it_is_the_embedded_model(two):
+    names = [variant.name for variant in embedded.entry(two.environ).variants]
+    for variant in ("auto", *names):
+        found = resolve(ModelConfig(variant=variant), "xnnpack", two.environ)
+        assert (found.name, found.variant) == (embedded.ENTRY, names[0] if variant == "auto" else variant)
+        assert Path(found.path).parent.name == store.EMBEDDED_FOLDER
+    with pytest.raises(ManifestError, match=f"{embedded.ENTRY} has no variant 'flaot'; its variants are {names[0]}"):
+        resolve(ModelConfig(variant="flaot"), "xnnpack", two.environ)
+
+
+def test_a_path_needs_no_manifest(two):
+    two.manifest.unlink()
+    found = resolve(ModelConfig(path="m.tflite"), "edgetpu", two.environ)
+    assert (found.path, found.name, found.variant, found.notes) == ("m.tflite", "", "", ())
 
 
 def test_the_cpu_twin_stands_for_an_edgetpu_variant_on_lower_rungs(two):

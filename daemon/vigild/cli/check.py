@@ -50,7 +50,9 @@ def _cameras(config: Config) -> str:
 def _model(model: ModelConfig) -> str:
     if model.name:
         return f"model {model.name}, variant {model.variant}"
-    return f"model {model.path}" if model.path else "the embedded model"
+    if model.path:
+        return f"model {model.path}"
+    return "the embedded model" + (f", variant {model.variant}" if model.variant != "auto" else "")
 
 
 def _absent(config: Config) -> list[str]:

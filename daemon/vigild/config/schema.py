@@ -98,7 +98,14 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
             example='"coco_ssd_mobilenet_v1"',
         ),
     ] = None
-    variant: Annotated[str, key("detector", "Of a manifest entry: auto, or a variant's name.", min_length=1)] = "auto"
+    variant: Annotated[
+        str,
+        key(
+            "detector",
+            "Of a manifest entry, or of the embedded model where nothing is named: auto, or a variant's name.",
+            min_length=1,
+        ),
+    ] = "auto"
     labels: Annotated[
         Text | None,
         key(

@@ -22,7 +22,6 @@ from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs, runtime
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
-from vigild.detector.embedded import default_model
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
@@ -56,7 +55,7 @@ def load(
     started = time.monotonic_ns()
     enter(Stage.LOAD)
     found = _resolve(config, delegate)
-    config, path = found.config, found.config.path or str(default_model())
+    config, path = found.config, found.path
     with ModelFile.open(path, config.sha256, found.sha256_origin) as file:
         return _load(config, found, path, file, delegate, runtime_name, enter, started)
 

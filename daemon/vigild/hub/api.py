@@ -133,7 +133,7 @@ class Api:
         return await self._set({key: value})
 
     async def swap(self, request: Swap) -> str:
-        """Another model; what belongs to the old file (labels, sha256, and path or name) is forgotten."""
+        """Another model; what belongs to the old one (variant, labels, sha256, and path or name) is forgotten."""
         values: dict[str, object] = {
             f"model.{name}": value
             for name in ModelConfig.__struct_fields__
@@ -142,7 +142,8 @@ class Api:
         if not values:
             raise RequestError("invalid", "swap names nothing; expected a path or a name, or another key of [model]")
         if {"model.path", "model.name"} & values.keys():
-            values = {**dict.fromkeys(("model.path", "model.name", "model.labels", "model.sha256")), **values}
+            forgotten = dict.fromkeys(f"model.{name}" for name in ("path", "name", "variant", "labels", "sha256"))
+            values = {**forgotten, **values}
         return await self._set(values)
 
     async def _set(self, values: dict[str, object]) -> str:

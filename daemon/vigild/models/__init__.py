@@ -3,6 +3,7 @@
 `entry`      what a manifest says of a model
 `manifest`   TOML text in, entries out, or sentences about what is wrong
 `library`    the manifests of this machine, merged: shipped, the administrator's, the user's
+`embedded`   which entry comes with the package
 `store`      the folders that model files are in
 `resolve`    `model.name` and `model.variant` to a file with its labels, hash and anchors
 `download`   HTTP to a file, resumed, bounded and checked

@@ -4,6 +4,8 @@
     found.config.path, found.config.labels, found.config.sha256
     found.anchors, found.notes
 
+Where neither a path nor a name is configured, the name is that of the embedded model's entry.
+
 `variant = "auto"` is the first variant, in the order of the manifest, whose file is on this
 machine: of those compiled for the Edge TPU while the rung is edgetpu, of the others on every other
 rung. A variant that is named is taken on the rungs it runs on; on the others of `delegate = "auto"`
@@ -29,6 +31,8 @@ MAX_ANCHORS_FILE_BYTES = 16 * 2**20
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """What to load."""
 
+    path: str
+    """The file."""
     config: ModelConfig
     """The configuration with `path` set, and labels, sha256, mean, std, color and resize taken from the
     manifest where the configuration leaves them at their defaults."""
@@ -47,11 +51,11 @@ def resolve(config: ModelConfig, delegate: str, environ: Mapping[str, str] = os.
 
     Raises ManifestError: "missing", "manifest", or "delegate" when another rung may do.
     """
-    if config.name is None:
-        return Resolved(config=config)
-    from vigild.models import library
+    if config.path is not None:
+        return Resolved(path=config.path, config=config)
+    from vigild.models import embedded, library
 
-    entry = library.load(environ).get(config.name)
+    entry = library.load(environ).get(config.name or embedded.ENTRY)
     on_edgetpu = delegate == EDGETPU or delegate.startswith(f"{EDGETPU}:")
     if config.variant == "auto":
         variant, path = _first_present(entry, on_edgetpu, delegate, environ)
@@ -164,6 +168,7 @@ def _with_manifest(config: ModelConfig, entry: Entry, variant: Variant, path: Pa
         resize=variant.resize if config.resize == default.resize else config.resize,
     )
     return Resolved(
+        path=str(path),
         config=merged,
         name=entry.name,
         variant=variant.name,

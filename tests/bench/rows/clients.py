@@ -32,8 +32,8 @@ def measure(plan: Plan) -> list[Figure]:
     for figure in figures:
         figure.needed = rounds
     model = _model(plan)
-    if model != clips.MODEL:
-        say(f"  clients: the COCO model takes longer than a frame period here; {model.name} serves this row")
+    if model is None:
+        say("  clients: the COCO model takes longer than a frame period here; the embedded one serves this row")
     with daemon(_config(model)) as running:
         for _ in range(2 * rounds):
             alone, used_alone, _ = _readers(running, 1, 0, plan.stream_s)
@@ -55,16 +55,16 @@ def measure(plan: Plan) -> list[Figure]:
     return figures
 
 
-def _config(model: Path) -> str:
+def _config(model: Path | None) -> str:
     return configuration(camera(clips.live(), loop=True), daemon=f"max_clients = {CLIENTS + 8}", model=model)
 
 
-def _model(plan: Plan) -> Path:
-    """One that gives 30 results a second: the COCO model where it can, else the small one (if it is there)."""
+def _model(plan: Plan) -> Path | None:
+    """One that gives 30 results a second: the COCO model where it can, else the embedded one (None)."""
     with daemon(_config(clips.MODEL)) as running:
         seen, _, _ = _readers(running, 1, 0, plan.stream_s / 2)
     slow = quantile(seen["infer_ms"], 0.1) * clips.FRAMES_PER_S / 1e3 > MOST_DUTY
-    return clips.SMALL_MODEL if slow and clips.SMALL_MODEL.exists() else clips.MODEL
+    return None if slow else clips.MODEL
 
 
 def _readers(running: Daemon, reading: int, silent: int, seconds: float) -> tuple[dict[str, Any], float, float]:
