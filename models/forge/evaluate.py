@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import io
-import zipfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from forge.anchors import box_iou
-from forge.metadata import LABEL_FILE
+from forge.coco import load_annotations
+from forge.errors import ForgeError
+from vigild.camera.convert import Converter
+from vigild.camera.orientation import Orientation
+from vigild.config.schema import ModelConfig
+from vigild.detector import model as detector_model
+from vigild.detector.errors import ModelError
+from vigild.detector.filter import Filter
 
 Image = NDArray[np.uint8]
+Triple = tuple[float, float, float]
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+_MAX_RESULTS = 100
+"""As many as COCO's evaluation counts in a picture."""
 
 
 class Detection(NamedTuple):
@@ -33,37 +43,49 @@ class Detection(NamedTuple):
 
 
 class Runner:
-    """A model with the post-process op, its labels packed in or given, on LiteRT with one thread."""
+    """A model loaded, fed and decoded by the daemon's own code, on LiteRT with one thread.
 
-    def __init__(self, path: Path, labels: list[str] | None = None) -> None:
-        self.interpreter = Interpreter(str(path), num_threads=1)
-        self.interpreter.allocate_tensors()
-        self.input: dict[str, Any] = self.interpreter.get_input_details()[0]
-        self.outputs = [detail["index"] for detail in self.interpreter.get_output_details()]
-        _, self.height, self.width, _ = self.input["shape"]
-        if labels is None:
-            with zipfile.ZipFile(path) as archive:
-                labels = archive.read(LABEL_FILE).decode().split("\n")[:-1]
-        self.labels = labels
+    labels: the names, or a label file; without, those packed in. mean, std: the normalisation, instead
+    of what the file says. Raises ForgeError for what the daemon refuses.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        labels: list[str] | Path | None = None,
+        *,
+        mean: Triple | None = None,
+        std: Triple | None = None,
+    ) -> None:
+        file = str(labels) if isinstance(labels, Path) else None
+        config = ModelConfig(path=str(path), labels=file, mean=mean, std=std, min_score=0.0)
+        try:
+            self._model = detector_model.load(config, "xnnpack", "litert")
+        except ModelError as error:
+            raise ForgeError(f"{path}: {error.message}") from None
+        self.spec = self._model.spec
+        self.labels = labels if isinstance(labels, list) else self._model.labels
+        self._converter = Converter(self.spec)
+        self._tensor = np.empty(self.spec.nbytes, np.uint8)
 
     def detect(self, image: Image, min_score: float = 0.0) -> list[Detection]:
-        """image: uint8 [H, W, 3], BGR, any size; squashed to the input."""
-        rgb = cv2.cvtColor(cv2.resize(image, (int(self.width), int(self.height))), cv2.COLOR_BGR2RGB)
-        if self.input["dtype"] == np.float32:
-            tensor = (rgb.astype(np.float32) - 127.5) / 127.5
-        elif self.input["dtype"] == np.int8:
-            tensor = (rgb.astype(np.int16) - 128).astype(np.int8)
-        else:
-            tensor = rgb
-        self.interpreter.set_tensor(self.input["index"], tensor[None])
-        self.interpreter.invoke()
-        boxes, classes, scores, count = (self.interpreter.get_tensor(index)[0] for index in self.outputs)
-        found = []
-        for box, number, score in list(zip(boxes, classes, scores, strict=True))[: int(count)]:
-            if score >= min_score and int(number) < len(self.labels):
-                ymin, xmin, ymax, xmax = np.clip(box, 0, 1).tolist()
-                found.append(Detection(self.labels[int(number)], float(score), (xmin, ymin, xmax, ymax)))
-        return found
+        """image: uint8 [H, W, 3], BGR, any size; squashed to the input. Best first."""
+        view = self._converter.convert(image, Orientation(), _WHOLE, memoryview(self._tensor))
+        self.feed(self._tensor.view(self.spec.dtype))
+        self._model.interpreter.invoke()
+        found, _ = self._model.decode(view, Filter(self.labels, min_score, _MAX_RESULTS))
+        return [Detection(each.label, each.score, each.box) for each in found]
+
+    def feed(self, tensor: NDArray[Any]) -> None:
+        """Fill the input with a tensor of its dtype, any shape."""
+        target = self._model.input_view()
+        target[...] = tensor.reshape(target.shape)
+
+    def invoke_ms(self) -> float:
+        """Run on what the input holds; how long that took."""
+        started = time.perf_counter_ns()
+        self._model.interpreter.invoke()
+        return (time.perf_counter_ns() - started) / 1e6
 
 
 class Tally(NamedTuple):
@@ -161,3 +183,30 @@ def coco_ap(
         mean = np.mean([(ap, ap50) for ap, ap50, _ in report.values()], axis=0)
         report["all"] = (float(mean[0]), float(mean[1]), sum(count for _, _, count in report.values()))
     return report
+
+
+def on_coco(
+    runner: Runner, folder: Path, annotations: Path, only: frozenset[str] | None = None
+) -> dict[str, tuple[float, float, int]]:
+    """`coco_ap` of a model on annotated pictures in a folder, over all classes that occur; "all" is COCO's AP.
+
+    only: file names, if not all pictures count. Raises ForgeError when pictures or class names do not fit.
+    """
+    annotated = load_annotations(annotations)
+    names = sorted(annotated.keys() & only if only is not None else annotated)
+    truths, results, ignored = [], [], []
+    for name in names:
+        image = cv2.imread(str(folder / name))
+        if image is None:
+            raise ForgeError(f"{annotations} speaks of {name}, but {folder} has no such picture that can be read")
+        truths.append(annotated[name].truth)
+        ignored.append(annotated[name].ignored)
+        results.append(runner.detect(image))
+    labels = tuple(sorted({label for truth in truths for label, _ in truth}))
+    unknown = [label for label in labels if label not in runner.labels]
+    if len(unknown) == len(labels):
+        raise ForgeError(
+            f"none of the classes in {annotations} ({', '.join(labels[:3])}, ...) is one of the model's"
+            f" ({', '.join(runner.labels[:3])}, ...); give its label file with --labels"
+        )
+    return coco_ap(labels, truths, results, ignored)

@@ -12,24 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import litert_torch
-import numpy as np
 import torch
-from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe
+from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.utils import qsv_utils
-from numpy.typing import NDArray
 
 from forge import flatbuffer
 from forge.anchors import make_anchors
+from forge.calibrate import Image, observe, ranges
 from forge.metadata import Card, write_with_labels
 from forge.net import Deployed, Detector
 from forge.postprocess import PostProcess, add_postprocess
-
-Image = NDArray[np.uint8]
-"""uint8 [S, S, 3], RGB, already of the input's size."""
-
-# Real -1 .. 127/128 in 256 steps: scale 1/128, zero point 0, so that an int8 tensor holds pixel - 128.
-_INPUT_RANGE = (-1.0, 127.0 / 128.0)
+from forge.static_int8 import static_int8
 
 
 def to_float32(detector: Detector, logit_shift: torch.Tensor | None, path: Path) -> None:
@@ -46,18 +39,7 @@ def to_int8(source: Path, target: Path, calibration: Iterable[Image]) -> None:
     Ranges are the calibration pictures' minimum and maximum; the quantizer's own default, a moving
     average, clips (mean score error 0.015 instead of 0.006 on a network like this).
     """
-    maker = quantizer.Quantizer(str(source))
-    maker.load_quantization_recipe(recipe.static_wi8_ai8())
-    ranges = calibrator.Calibrator(maker._float_model_buffer, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    pictures = ((image.astype(np.float32)[None] - 127.5) / 127.5 for image in calibration)
-    ranges.calibrate({"serving_default": [{"args_0": picture} for picture in pictures]}, maker._recipe_manager)
-    observed = ranges.get_model_qsvs()
-    graph = flatbuffer.load(source).subgraphs[0]
-    name = graph.tensors[graph.inputs[0]].name.decode()
-    low, high = _INPUT_RANGE
-    shape = np.asarray(observed[name]["min"]).shape
-    observed[name] = {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
-    maker.quantize(observed).export_model(str(target), overwrite=True)
+    static_int8(source, ranges(observe(source, calibration), "min_max"), target)
 
 
 def to_float16(source: Path, target: Path) -> None:

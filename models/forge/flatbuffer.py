@@ -2,6 +2,7 @@
 
 model = load(Path("in.tflite"))      # ai_edge_litert.schema_py_generated.ModelT
 save(model, Path("out.tflite"))
+real_values(model, index), set_values(model, index, values)
 """
 
 from __future__ import annotations
@@ -111,6 +112,20 @@ def real_values(model: Any, index: int) -> NDArray[np.float32]:
     scale = np.asarray(quantization.scale, np.float32).reshape(along)
     zero_point = np.asarray(quantization.zeroPoint, np.float32).reshape(along)
     return (values.astype(np.float32) - zero_point) * scale
+
+
+def is_constant(model: Any, index: int) -> bool:
+    """Whether the tensor of the first subgraph has its values in the file."""
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return data is not None and len(data) > 0
+
+
+def set_values(model: Any, index: int, values: NDArray[np.float32]) -> None:
+    """Make the tensor a float32 constant with a buffer of its own, as other tensors may share the old one."""
+    tensor = model.subgraphs[0].tensors[index]
+    tensor.type = schema.TensorType.FLOAT32
+    tensor.quantization = None
+    tensor.buffer = add_buffer(model, values.astype("<f4").tobytes())
 
 
 def sign(model: Any) -> None:

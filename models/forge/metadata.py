@@ -73,9 +73,14 @@ class _Writer:
         return "offset", int(self.builder.CreateNumpyVector(np.array(values, dtype)))
 
 
-def _describe(card: Card, mean: float, std: float) -> bytes:
+Channels = float | tuple[float, ...]
+"""One value, or one per channel."""
+
+
+def _describe(card: Card, mean: Channels, std: Channels, label_file: bool) -> bytes:
     w = _Writer()
-    normal = w.table(f0=w.numbers((mean,), "<f4"), f1=w.numbers((std,), "<f4"))
+    means, stds = (value if isinstance(value, tuple) else (value,) for value in (mean, std))
+    normal = w.table(f0=w.numbers(means, "<f4"), f1=w.numbers(stds, "<f4"))
     unit = w.table(f0=("u8", _NORMALIZATION_OPTIONS), f1=("offset", normal))
     image = w.table(f0=("u8", _IMAGE_PROPERTIES), f1=("offset", w.table(f0=("i8", _RGB))))
     picture = w.table(f0=w.text("image"), f3=("offset", image), f4=w.tables([unit]))
@@ -87,7 +92,7 @@ def _describe(card: Card, mean: float, std: float) -> bytes:
             fields["f3"] = ("offset", w.table(f0=("u8", _BOUNDING_BOX_PROPERTIES), f1=("offset", order)))
         else:
             fields["f3"] = ("offset", w.table(f0=("u8", _FEATURE_PROPERTIES), f1=("offset", w.table())))
-        if name == "category":
+        if name == "category" and label_file:
             labels = w.table(f0=w.text(LABEL_FILE), f1=w.text("the classes, in order"), f2=("i8", _VALUE_LABELS))
             fields["f6"] = w.tables([labels])
         outputs.append(w.table(**fields))
@@ -105,17 +110,26 @@ def _describe(card: Card, mean: float, std: float) -> bytes:
     return bytes(w.builder.Output())
 
 
+def set_description(model: Any, card: Card, mean: Channels, std: Channels, *, label_file: bool = False) -> None:
+    """Put the metadata into `model` (a `ModelT`), in place of what was there.
+
+    mean, std: of the normalisation (p - mean) / std of pixels p 0..255. label_file: whether a label file
+    will stand behind the model.
+    """
+    entry = schema.MetadataT()
+    entry.name = _BUFFER_NAME
+    entry.buffer = flatbuffer.add_buffer(model, _describe(card, mean, std, label_file))
+    model.metadata = [*(kept for kept in model.metadata or [] if kept.name != _BUFFER_NAME), entry]
+
+
 def write_with_labels(
-    model: Any, path: Path, labels: tuple[str, ...], card: Card, mean: float = 127.5, std: float = 127.5
+    model: Any, path: Path, labels: tuple[str, ...], card: Card, mean: Channels = 127.5, std: Channels = 127.5
 ) -> None:
     """Write `model` (a `ModelT`) to `path` with its labels, and what the metadata says about it.
 
     mean, std: of the normalisation (p - mean) / std of pixels p 0..255.
     """
-    entry = schema.MetadataT()
-    entry.name = _BUFFER_NAME
-    entry.buffer = flatbuffer.add_buffer(model, _describe(card, mean, std))
-    model.metadata = [*(kept for kept in model.metadata or [] if kept.name != _BUFFER_NAME), entry]
+    set_description(model, card, mean, std, label_file=True)
     flatbuffer.save(model, path)
     with zipfile.ZipFile(path, "a") as archive:
         member = zipfile.ZipInfo(LABEL_FILE, _TIMESTAMP)

@@ -107,8 +107,8 @@ def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:
     with zipfile.ZipFile(files["int8"]) as archive:
         assert archive.read("labels.txt").decode().split() == list(LABELS)
     float32, int8 = Runner(files["float32"]), Runner(files["int8"])
-    assert int8.input["dtype"] == np.int8
-    assert int8.input["quantization"] == (1 / 128, 0)
+    assert int8.spec.dtype == "int8"
+    assert (int8.spec.scale, int8.spec.zero_point) == (1 / 128, 0)
     anchors = torch.from_numpy(make_anchors(96, 3))
     for picture in pictures[:5]:
         found = float32.detect(np.ascontiguousarray(picture[..., ::-1]))
