@@ -46,6 +46,10 @@ class PostProcess:
     scales: tuple[float, float, float, float] = CODING_SCALES
     """Divisors of the codes of y, x, h, w."""
 
+    def classes(self, columns: int) -> int:
+        """How many classes scores of so many columns have."""
+        return columns - self.background
+
 
 def _options(settings: PostProcess, classes: int) -> NDArray[np.uint8]:
     builder = flexbuffers.Builder()
@@ -72,7 +76,9 @@ def _as_float(model: Any, index: int) -> int:
         model, tensor.name.decode() + "_float", tuple(tensor.shape), schema.TensorType.FLOAT32
     )
     operator = schema.OperatorT()
-    operator.opcodeIndex = flatbuffer.add_operator_code(model, schema.BuiltinOperator.DEQUANTIZE, 2)
+    # The first versions that take these types (tflite/tools/versioning/op_version.cc).
+    version = {schema.TensorType.UINT8: 1, schema.TensorType.INT16: 3}.get(tensor.type, 2)
+    operator.opcodeIndex = flatbuffer.add_operator_code(model, schema.BuiltinOperator.DEQUANTIZE, version)
     operator.inputs = np.array([index], np.int32)
     operator.outputs = np.array([result], np.int32)
     operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
@@ -112,7 +118,7 @@ def add_postprocess(model: Any, anchors: NDArray[np.float32], settings: PostProc
     operator.opcodeIndex = flatbuffer.add_operator_code(model, schema.BuiltinOperator.CUSTOM, 1, POSTPROCESS)
     operator.inputs = np.array(inputs, np.int32)
     operator.outputs = np.array(results, np.int32)
-    operator.customOptions = _options(settings, classes - settings.background)
+    operator.customOptions = _options(settings, settings.classes(classes))
     operator.customOptionsFormat = schema.CustomOptionsFormat.FLEXBUFFERS
     graph.operators.append(operator)
     graph.outputs = np.array(results, np.int32)

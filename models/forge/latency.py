@@ -1,0 +1,126 @@
+"""How long models take, in rounds that go through all of them, so that whatever else the machine does hits all alike.
+
+    PYTHONPATH=models:daemon python -m forge.latency --runtime litert --rounds 10 --picture p.jpg A.tflite B.tflite
+
+A program of its own, printing JSON: it needs the daemon's environment only, and so measures any runtime
+that an environment has, in a process where nothing else was loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+INVOKE_BUDGET_S = 0.1
+"""Of one model in one round; at least one invoke, at most MOST_INVOKES."""
+MOST_INVOKES = 20
+_TIMEOUT_S = 3600.0
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Of one model, in one runtime, on one thread."""
+
+    runtime: str
+    """Name and version; empty when it could not be run."""
+    min_ms: float = 0.0
+    median_ms: float = 0.0
+    """Median of the rounds' medians."""
+    nodes: tuple[int, int] = (0, 0)
+    """Taken by the delegate, of how many."""
+    failure: str = ""
+
+
+def measure(
+    models: Sequence[Path], runtime: str, rounds: int, picture: Path, python: Path | None = None
+) -> list[Latency]:
+    """Of each model, in a child. python: of the environment that has the runtime; None: this one."""
+    command = [str(python or sys.executable), "-m", "forge.latency", "--runtime", runtime, "--rounds", str(rounds)]
+    command += ["--picture", str(picture), *map(str, models)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{_REPOSITORY / 'models'}:{_REPOSITORY / 'daemon'}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return [Latency("", failure=reason)] * len(models)
+    return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=list[Latency])
+
+
+def _load(path: Path, runtime: str, picture: Path) -> Any:
+    """A model with the picture in its input; or why it does not run."""
+    import cv2
+    import numpy as np
+
+    from vigild.camera.convert import Converter
+    from vigild.camera.orientation import Orientation
+    from vigild.config.schema import ModelConfig
+    from vigild.detector import model as detector_model
+    from vigild.detector.errors import ModelError
+
+    try:
+        loaded = detector_model.load(ModelConfig(path=str(path)), "xnnpack", runtime)
+    except ModelError as error:
+        return error.message
+    tensor = np.empty(loaded.spec.nbytes, np.uint8)
+    Converter(loaded.spec).convert(cv2.imread(str(picture)), Orientation(), (0.0, 0.0, 1.0, 1.0), memoryview(tensor))
+    view = loaded.input_view()
+    view[...] = tensor.view(view.dtype).reshape(view.shape)
+    return loaded
+
+
+def _round(invoke: Any) -> list[int]:
+    """Some invokes of one model, ns each; the first, on cold caches, is not counted."""
+    invoke()
+    taken: list[int] = []
+    ends = time.perf_counter_ns() + int(INVOKE_BUDGET_S * 1e9)
+    while not taken or (len(taken) < MOST_INVOKES and time.perf_counter_ns() < ends):
+        started = time.perf_counter_ns()
+        invoke()
+        taken.append(time.perf_counter_ns() - started)
+    return taken
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, and print a JSON list in the models' order."""
+    from statistics import median
+
+    parser = argparse.ArgumentParser(prog="forge.latency")
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--runtime", default="litert")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--picture", type=Path, required=True)
+    options = parser.parse_args(argv)
+    loaded = [_load(path, options.runtime, options.picture) for path in options.models]
+    rounds: list[list[list[int]]] = [[] for _ in loaded]
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        for found, samples in zip(loaded, rounds, strict=True):
+            if not isinstance(found, str):
+                samples.append(_round(found.interpreter.invoke))
+    results = []
+    for found, samples in zip(loaded, rounds, strict=True):
+        if isinstance(found, str):
+            results.append(Latency("", failure=found))
+            continue
+        ready = found.ready
+        results.append(
+            Latency(
+                f"{ready.runtime} {ready.runtime_version}",
+                min(map(min, samples)) / 1e6,
+                median(map(median, samples)) / 1e6,
+                (ready.delegate_nodes, ready.total_nodes),
+            )
+        )
+    print(json.dumps(msgspec.to_builtins(results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
