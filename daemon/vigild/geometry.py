@@ -3,6 +3,7 @@
     view = crop_view((0.25, 0.0, 0.75, 1.0))
     view = letterbox_view(view, 640, 480, 300, 300)
     view.to_frame((0.1, 0.1, 0.5, 0.5))
+    iou(found, drawn)
 
 A `View` is the affine map from input-tensor coordinates to the upright, uncropped frame, both
 relative (0..1). The camera worker makes one per frame, because only it knows the frame's real size;
@@ -18,6 +19,15 @@ import msgspec
 
 Box = tuple[float, float, float, float]
 """[xmin, ymin, xmax, ymax], relative to the frame (0..1)."""
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes: 1 for the same one, 0 for boxes that do not meet."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
 class View(msgspec.Struct, frozen=True, array_like=True):

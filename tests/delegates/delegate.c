@@ -10,6 +10,8 @@
  *   refuses            fails to start, and says why
  *   WHAT@N             WHAT happens in its Nth invoke (the 1st is the dry run; 0: on creation)
  *     hangs@N aborts@N segfaults@N fails@N slow:MS@N (from the Nth on, MS milliseconds more each)
+ *   reverses@N         from its Nth invoke on, the results stand in the wrong order
+ *   shrinks@N          from its Nth invoke on, the results are a fifth too small
  *   COUNTx:WORD        only the first COUNT processes do WORD, the others work; counted by the size
  *                      of the file $DELEGATE_BEHAVIOUR.count
  *
@@ -129,6 +131,11 @@ static void choose(const char *word, const char *file) {
 
 static bool is(const char *word) { return strncmp(behaviour, word, strlen(word)) == 0; }
 
+static bool lies(const char *word) {
+  const char *at = strchr(behaviour, '@');
+  return is(word) && at != NULL && invokes >= atol(at + 1);
+}
+
 static int go_wrong(void) {
   const char *at = strchr(behaviour, '@');
   if (at == NULL) return OK;
@@ -189,7 +196,8 @@ static int kernel_invoke(Context *context, Node *node) {
     float *out = context->tensors[kernel->tensors[i][1]].data;
     for (size_t k = 0; k < in->bytes; k++) {
       int value = in->type == INT8 ? ((int8_t *)in->data)[k] : ((uint8_t *)in->data)[k];
-      out[k] = in->params.scale * (float)(value - in->params.zero_point);
+      float real = in->params.scale * (float)(value - in->params.zero_point);
+      out[lies("reverses") ? in->bytes - 1 - k : k] = lies("shrinks") ? 0.8f * real : real;
     }
   }
   return OK;

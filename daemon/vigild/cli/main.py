@@ -40,6 +40,7 @@ COMMANDS: dict[str, Command] = {
     "reload": Command("vigild.cli.control", "read the configuration file again"),
     "swap": Command("vigild.cli.control", "change to another model"),
     "doctor": Command("vigild.cli.doctor", "say what is on this board, what is wrong, and what to do"),
+    "selftest": Command("vigild.cli.selftest", "prove that this board computes what it should"),
     "models": Command("vigild.cli.models", "list, check and download models"),
 }
 

@@ -14,8 +14,8 @@ from vigild.doctor.trial import Tried, attempt
 from vigild.figures import milliseconds
 from vigild.hub.ladder import rungs
 from vigild.hub.prospects import builds
-from vigild.ipc.progress import RUNTIME_STAGES, STAGE_TEXT
 from vigild.models import library, store
+from vigild.trial.runtime import on_runtime
 
 
 def checks(root: Path, config: ModelConfig) -> Iterator[Finding]:
@@ -63,15 +63,10 @@ def _configured(root: Path, config: ModelConfig) -> Iterator[Finding]:
 
 
 def _try(config: ModelConfig, rung: str) -> Tried:
-    """On the runtime the daemon would use: of `auto`, the other one if the first dies of being started."""
-    tried = attempt("model", ModelTask(config=config, runtime=config.runtime, delegate=rung))
-    if tried.answer is None and config.runtime == "auto":
-        for name, stage in RUNTIME_STAGES.items():
-            if STAGE_TEXT[stage] in tried.death:
-                (other,) = RUNTIME_STAGES.keys() - {name}
-                again = attempt("model", ModelTask(config=config, runtime=other, delegate=rung))
-                return again if again.answer is not None and "refused" not in again.answer else tried
-    return tried
+    def on(runtime: str) -> Tried:
+        return attempt("model", ModelTask(config=config, runtime=runtime, delegate=rung))
+
+    return on_runtime(config.runtime, on)
 
 
 def _runs(name: str, answer: dict[str, Any], failed: str, todo: str) -> Iterator[Finding]:

@@ -5,8 +5,9 @@
 
     if __name__ == "__main__": main({"model": model})                  # `child`, at the end of that module
 
-`parent`  starts the process, waits no longer than a limit, and puts its death into words
-`child`   that process: runs one task, says its steps and its answer in lines of JSON
+`parent`   starts the process, waits no longer than a limit, and puts its death into words
+`child`    that process: runs one task, says its steps and its answer in lines of JSON
+`runtime`  a try on the TFLite runtime that the daemon would come to use
 
-What can be tried belongs to those who try: `vigild.doctor.attempt`, `vigild.tune.attempt`.
+What can be tried belongs to those who try: `vigild.doctor.attempt`, `vigild.selftest.attempt`, `vigild.tune.attempt`.
 """
