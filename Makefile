@@ -60,7 +60,8 @@ test-system: setup
 
 # What depends on the runtime, on tflite-runtime.
 RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
-  tests/system/test_replay.py tests/system/test_accuracy.py
+  tests/unit/test_selftest_conduct.py \
+  tests/system/test_replay.py tests/system/test_accuracy.py tests/system/test_selftest.py
 
 test-tflite:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vigild.detector import labels
-from vigild.models import library, manifest
+from vigild.models import embedded, library, manifest
 from vigild.models.entry import ManifestError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -83,7 +83,8 @@ def test_every_edgetpu_variant_has_a_twin_and_comes_first(shipped):
 
 def test_the_embedded_models_are_those_of_the_folder(shipped):
     listed = {v.file for entry in shipped.entries.values() for v in entry.variants if v.embedded}
-    assert {path.name for path in (REPO / "models" / "embedded").glob("*.tflite")} <= listed
+    assert {path.name for path in (REPO / "models" / "embedded").glob("*.tflite")} == listed
+    assert all(v.embedded for v in shipped.entries[embedded.ENTRY].variants)
 
 
 @pytest.mark.parametrize(
