@@ -5,16 +5,28 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from forge.anchors import assign, box_iou, grid_sides, make_anchors
+from forge.imitation import Lessons, collate
 from forge.losses import Targets
 from forge.scenes import Sample
+from forge.teacher import Teacher
 
 MakeSample = Callable[[np.random.Generator, int], Sample]
 """Draws one sample for an input of S px from a random generator."""
+
+
+class Batch(NamedTuple):
+    """inputs: float32 [N, 3, S, S] (channels last in memory, RGB, -1..1). lessons: with a teacher."""
+
+    inputs: torch.Tensor
+    targets: Targets
+    lessons: Lessons | None
+
 
 _MEAN = 127.5
 _STD = 127.5
@@ -61,12 +73,17 @@ class TargetMaker:
         return inputs.contiguous(memory_format=torch.channels_last), Targets(*parts)
 
 
+def lessons_of(samples: list[Sample], teacher: Teacher) -> Lessons:
+    """What the teacher makes of the samples' clean pictures."""
+    return collate([teacher.look(s.image if s.clean is None else s.clean) for s in samples], teacher)
+
+
 def prefetch(
-    make: MakeSample, targets: TargetMaker, batch_size: int, seed: int, first_step: int
-) -> Iterator[tuple[torch.Tensor, Targets]]:
+    make: MakeSample, targets: TargetMaker, batch_size: int, seed: int, first_step: int, teacher: Teacher | None = None
+) -> Iterator[Batch]:
     """Batches for ever, made two ahead by a thread. Batch number k depends on (seed, k) alone, so that
     a resumed run goes on where it was."""
-    ready: queue.Queue[tuple[torch.Tensor, Targets] | BaseException] = queue.Queue(2)
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(2)
     stop = threading.Event()
 
     def produce() -> None:
@@ -74,7 +91,8 @@ def prefetch(
         try:
             while not stop.is_set():
                 rng = np.random.default_rng([seed, step])
-                item = targets.batch([make(rng, targets.size) for _ in range(batch_size)])
+                samples = [make(rng, targets.size) for _ in range(batch_size)]
+                item = Batch(*targets.batch(samples), lessons_of(samples, teacher) if teacher else None)
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.5)

@@ -17,11 +17,13 @@ from forge.metadata import Card
 from forge.photos import Photo, PhotoSampler, load_frames, load_photos
 from forge.pseudo import read
 from forge.scenes import render_scene
+from forge.teacher import Teacher, make_teacher
 from forge.thresholds import best_thresholds, logit_shift
 from forge.train import TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS as SHAPES
 
 _CALIBRATION_PICTURES = 100
+_TEACHER_PICTURES = 60  # for its ranges
 _TESTCARD_LOGIT_SHIFT = 0.4  # true shapes then score 0.6 and more
 _CALIBRATION_SEED = 20_000  # apart from any training step's
 
@@ -64,6 +66,15 @@ def _on_photos(path: Path, photos: list[Photo], labels: tuple[str, ...]) -> dict
     return coco_ap(labels, truths, results, judged=[photo.judged for photo in photos])
 
 
+def _teacher(source: Path, photos: list[Photo], run: Path) -> Teacher:
+    """The int8 teacher of a run, made once."""
+    path = run / "teacher.tflite"
+    if not path.exists():
+        some = photos[:: max(len(photos) // _TEACHER_PICTURES, 1)]
+        make_teacher(source, (cv2.cvtColor(photo.image, cv2.COLOR_BGR2RGB) for photo in some), path)
+    return Teacher(path)
+
+
 def photos(
     config: TrainConfig,
     run: Path,
@@ -73,9 +84,11 @@ def photos(
     seen: Path | None,
     frames: Path | None,
     frames_seen: Path | None,
+    teacher: Path | None,
     export_only: bool,
 ) -> None:
     """Train and export the detector of people and vehicles; report.json and print what it is worth."""
+    cv2.setNumThreads(1)  # its pictures are small, and the cores are for training
     labels = config.net.labels
     real = tuple(label for label in labels if label not in SHAPES)
     training, held_out = load_photos(data, read(seen) if seen else {}, real)
@@ -84,7 +97,7 @@ def photos(
     print(f"{len(training)} pictures to train on, {len(held_out)} held out", flush=True)
     sampler = PhotoSampler(training, real)
     if not export_only:
-        train(config, sampler.sample, run)
+        train(config, sampler.sample, run, _teacher(teacher, training, run) if teacher else None)
     detector = load_detector(run / "checkpoint.pt")
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)

@@ -185,3 +185,19 @@ def _renumber(table: Any, fields: tuple[str, ...], new: dict[int, int]) -> None:
     for field in fields:
         if getattr(table, field) is not None:
             setattr(table, field, np.array([new.get(int(i), -1) for i in getattr(table, field)], np.int32))
+
+
+def keep_needed(model: Any) -> None:
+    """Remove, in place, the first subgraph's operators that none of its outputs needs, and what hung on them.
+
+    An interpreter that keeps all tensors, as the calibrator's, trips over a result that nobody reads.
+    """
+    graph = model.subgraphs[0]
+    needed = {int(i) for i in graph.outputs}
+    operators = []
+    for operator in reversed(graph.operators):
+        if needed.intersection(int(i) for i in operator.outputs):
+            operators.insert(0, operator)
+            needed.update(int(i) for i in operator.inputs if i >= 0)
+    graph.operators = operators
+    drop_unused(model)

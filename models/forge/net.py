@@ -118,6 +118,8 @@ class Detector(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
             if index in _TAPS:
                 tapped.append(channels)
+        self.tap_channels = tapped
+        """Channels of the backbone's maps at strides 8, 16 and 32."""
         wide = config.pyramid_channels
         self.laterals = nn.ModuleList(Conv(count, wide, 1) for count in tapped)
         self.smooth = nn.ModuleList(Separable(wide, wide) for _ in tapped[:-1])
@@ -137,14 +139,18 @@ class Detector(nn.Module):
         nn.init.normal_(self.box_head.weight, std=0.01)
         nn.init.zeros_(self.box_head.bias)
 
-    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The pyramid: [N, pyramid_channels, S / stride, S / stride] for strides 8, 16, 32, …"""
+    def backbone(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Maps [N, tap_channels, S / stride, S / stride] for strides 8, 16 and 32."""
         x = self.stem(x)
         taps = []
         for index, stage in enumerate(self.stages):
             x = stage(x)
             if index in _TAPS:
                 taps.append(x)
+        return taps
+
+    def pyramid(self, taps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Of the backbone's maps: [N, pyramid_channels, S / stride, S / stride] for strides 8, 16, 32, …"""
         laterals = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]
         levels = [laterals[-1]]
         for lateral, smooth in zip(laterals[-2::-1], self.smooth, strict=True):
@@ -155,9 +161,10 @@ class Detector(nn.Module):
             levels.append(extra(levels[-1]))
         return levels
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def heads(self, levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the pyramid: box codes [N, A, 4] and class logits [N, A, C]."""
         codes, logits = [], []
-        for level, feature in enumerate(self.features(x)):
+        for level, feature in enumerate(levels):
             count = feature.shape[0]
             boxes = self.box_head(self.box_tower(feature, level))
             classes = self.class_head(self.class_tower(feature, level))
@@ -165,6 +172,9 @@ class Detector(nn.Module):
             codes.append(boxes.permute(0, 2, 3, 1).reshape(count, -1, 4))
             logits.append(classes.permute(0, 2, 3, 1).reshape(count, -1, len(self.config.labels)))
         return torch.cat(codes, dim=1), torch.cat(logits, dim=1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.heads(self.pyramid(self.backbone(x)))
 
 
 class Deployed(nn.Module):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from forge.anchors import box_iou
 from forge.pseudo import Seen
 from forge.scenes import Sample, degrade, paste_shapes, render_scene
+from forge.teacher import SIZE_PX as TEACHER_SIZE_PX
 
 BELIEVED_SCORE = 0.5
 """A teacher's detection of a class that nobody labelled becomes a label from here on; below, a doubt."""
@@ -32,7 +33,7 @@ _SMALLEST_SIDE_PX = 5.0  # in the network's input: smaller objects are doubts
 # Sets of a few cameras each, held out whole, because their frames are alike; of the sets of
 # independent photographs a part.
 _HELD_OUT_SETS = frozenset({"indian_vehicles", "people_meeting", "openimages_mini"})
-_HELD_OUT_PARTS = {"people_openimages": 0.15, "vehicles_openimages": 0.22}
+_HELD_OUT_PARTS = {"people_openimages": 0.16, "vehicles_openimages": 0.22}
 
 
 @dataclass
@@ -158,13 +159,13 @@ class PhotoSampler:
         largest = 2.2
         if rng.random() < self.mosaics:
             largest = 1.0  # its objects are small enough
-            image, boxes, classes, doubts, doubted = self._mosaic(rng, size)
+            image, boxes, classes, doubts, doubted = self._mosaic(rng, max(size, TEACHER_SIZE_PX))
         else:
             photo = self.photos[int(rng.choice(len(self.photos), p=self._odds))]
             image, boxes, doubts = photo.image, photo.boxes, photo.doubts
             classes, doubted = list(photo.classes), list(photo.doubted)
         window = _window(rng, image.shape[1], image.shape[0], largest)
-        image = _cut(image, window, size, rng)
+        image = _cut(image, window, max(size, TEACHER_SIZE_PX), rng)
         boxes, classes, more, more_classes = _clip(boxes, classes, window, size)
         doubts, doubted, rest, rest_classes = _clip(doubts, doubted, window, size)
         doubts, doubted = np.concatenate([doubts, rest, more]), [*doubted, *rest_classes, *more_classes]
@@ -172,19 +173,29 @@ class PhotoSampler:
             shapes, labels = paste_shapes(image, rng, int(rng.integers(1, 4)))
             boxes, classes = _hide(boxes, classes, shapes)
             boxes, classes = np.concatenate([boxes, shapes]), [*classes, *labels]
+        clean = image
+        if image.shape[0] != size:
+            image = cv2.resize(
+                image, (size, size), interpolation=cv2.INTER_AREA if rng.random() < 0.5 else cv2.INTER_LINEAR
+            )
         image = degrade(image, rng)
         if rng.random() < 0.5:
-            image = image[:, ::-1]
+            clean, image = clean[:, ::-1], image[:, ::-1]
             mirror, offset = np.array([-1, 1, -1, 1], np.float32), np.array([1, 0, 1, 0], np.float32)
             boxes, doubts = boxes[:, [2, 1, 0, 3]] * mirror + offset, doubts[:, [2, 1, 0, 3]] * mirror + offset
         return Sample(
-            np.ascontiguousarray(image[..., ::-1]), boxes, classes, frozenset(), doubts.astype(np.float32), doubted
+            np.ascontiguousarray(image[..., ::-1]),
+            boxes,
+            classes,
+            ignore_boxes=doubts.astype(np.float32),
+            ignore_classes=doubted,
+            clean=np.ascontiguousarray(clean[..., ::-1]),
         )
 
     def _mosaic(
         self, rng: np.random.Generator, size: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], list[str], NDArray[np.float32], list[str]]:
-        """Four pictures in a square of 2 x size: smaller objects, and more of them."""
+        """Four pictures in a square of 2 x size px: smaller objects, and more of them."""
         canvas = np.empty((2 * size, 2 * size, 3), np.uint8)
         boxes, classes, doubts, doubted = [], [], [], []
         for corner, index in enumerate(rng.choice(len(self.photos), 4, p=self._odds)):

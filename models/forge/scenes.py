@@ -28,7 +28,8 @@ class Sample:
 
     image: uint8 [S, S, 3], RGB. boxes: float32 [n, 4], relative (xmin, ymin, xmax, ymax). classes:
     names, one for each box. unlabelled: classes that may be visible without a box. ignore: boxes
-    and the class that may or may not be there.
+    and the class that may or may not be there. clean: the same picture before a camera's faults were
+    added, for a teacher to look at; None: `image` itself.
     """
 
     image: NDArray[np.uint8]
@@ -37,6 +38,7 @@ class Sample:
     unlabelled: frozenset[str] = frozenset()
     ignore_boxes: NDArray[np.float32] = field(default_factory=_no_boxes)
     ignore_classes: list[str] = field(default_factory=list)
+    clean: NDArray[np.uint8] | None = None
 
 
 def _random_color(rng: np.random.Generator) -> tuple[int, int, int]:

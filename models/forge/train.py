@@ -14,17 +14,23 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
-from forge.batches import MakeSample, TargetMaker, prefetch
+from forge.batches import MakeSample, TargetMaker, lessons_of, prefetch
+from forge.imitation import Imitation, Lessons
 from forge.losses import detection_loss
 from forge.net import Detector, NetConfig
+from forge.qat import FakeQuantization
+from forge.teacher import Teacher
 
 _WARM_UP = 0.02  # of the run
 _FINAL_RATE = 0.01  # of the peak learning rate
 _GRADIENT_NORM = 10.0
 _BAD_STEPS_IN_A_ROW = 5
 _LOG_STEPS = 50
+_STATISTICS_PICTURES = 64
 _LONGEST_STEP_S = 20.0
 
 
@@ -34,6 +40,8 @@ class TrainConfig:
     (which makes it depend on the machine; for a reproducible run set steps).
     stages: (fraction of the run, input px): smaller pictures first cost less for the same lesson.
     average: decay per step of the moving average of the weights.
+    imitation: weight of the imitation of a teacher at the start, and at the end of the run.
+    rounded_from: fraction of the run from which weights and activations are rounded as in int8.
     """
 
     net: NetConfig
@@ -48,6 +56,8 @@ class TrainConfig:
     threads: int = 1
     checkpoint_steps: int = 200
     bfloat16: bool = False
+    imitation: tuple[float, float] = (1.0, 0.2)
+    rounded_from: float = 1.0
 
 
 class NonFiniteLossError(RuntimeError):
@@ -62,6 +72,12 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * (_FINAL_RATE + (1 - _FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(turned, 1.0))))
 
 
+def imitation_weight(progress: float, ends: tuple[float, float]) -> float:
+    """From the first to the second of `ends` along half a cosine; progress 0..1."""
+    first, last = ends
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
 def _average(into: Detector, new: Detector, decay: float) -> None:
     with torch.no_grad():
         for kept, fresh in zip(into.state_dict().values(), new.state_dict().values(), strict=True):
@@ -71,17 +87,59 @@ def _average(into: Detector, new: Detector, decay: float) -> None:
                 kept.copy_(fresh)
 
 
+class Totals:
+    """Losses summed up since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._sums = [0.0, 0.0, 0.0]
+
+    def add(self, *losses: torch.Tensor) -> None:
+        """classes, boxes, imitation of one step."""
+        self.steps += 1
+        self._sums = [total + float(loss.detach()) for total, loss in zip(self._sums, losses, strict=True)]
+
+    def __str__(self) -> str:
+        classes, boxes, imitation = (total / max(self.steps, 1) for total in self._sums)
+        return f"classes {classes:.3f} boxes {boxes:.3f} imitation {imitation:.3f}"
+
+
+class _Pupil(nn.Module):
+    """The network with what it learns from, as one module."""
+
+    def __init__(self, net: Detector, imitation: Imitation | None):
+        super().__init__()
+        self.net = net
+        self.imitation = imitation
+
+    def forward(self, inputs: torch.Tensor, lessons: Lessons | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        taps = self.net.backbone(inputs)
+        levels = self.net.pyramid(taps)
+        codes, logits = self.net.heads(levels)
+        if self.imitation is None or lessons is None:
+            return codes, logits, torch.zeros(())
+        return codes, logits, self.imitation(taps, levels, lessons)
+
+
 class _Run:
     """Everything a checkpoint holds."""
 
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
+    def __init__(self, config: TrainConfig, folder: Path, make: MakeSample, teacher: Teacher | None) -> None:
         self.config = config
         self.path = folder / "checkpoint.pt"
         torch.manual_seed(config.seed)
         self.net = Detector(config.net).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.net)
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        rest = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.imitation: Imitation | None = None
+        if teacher is not None:
+            rng = np.random.default_rng(config.seed)
+            some = [make(rng, config.net.size) for _ in range(_STATISTICS_PICTURES)]
+            self.imitation = Imitation(self.net, lessons_of(some, teacher)).to(memory_format=torch.channels_last)
+        self.pupil = _Pupil(self.net, self.imitation)
+        self.rounding = FakeQuantization(self.net)
+        parameters = list(self.pupil.parameters())
+        decayed = [p for p in parameters if p.ndim > 1]
+        rest = [p for p in parameters if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=config.rate)
         self.step = 0
@@ -102,10 +160,18 @@ class _Run:
                 return size
         return self.config.net.size
 
+    def forward(self, inputs: torch.Tensor, lessons: Lessons | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Box codes, class logits, and the distance from the teacher; rounded, when it is time to."""
+        if self.progress < self.config.rounded_from:
+            return self.pupil(inputs, lessons)
+        with self.rounding.felt_by(self.pupil) as weights:
+            return torch.func.functional_call(self.pupil, weights, (inputs, lessons))
+
     def save(self) -> None:
         state = {
             "net": self.net.state_dict(),
             "averaged": self.averaged.state_dict(),
+            "imitation": self.imitation.state_dict() if self.imitation else {},
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
@@ -119,6 +185,8 @@ class _Run:
         state = torch.load(self.path, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["averaged"])
+        if self.imitation is not None:
+            self.imitation.load_state_dict(state["imitation"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
 
@@ -133,8 +201,10 @@ def load_detector(checkpoint: Path) -> Detector:
     return net.eval()
 
 
-def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
+def train(config: TrainConfig, make: MakeSample, folder: Path, teacher: Teacher | None = None) -> Detector:
     """Train, or go on training, in `folder`; the averaged network, in evaluation mode.
+
+    teacher: to be imitated beside what the samples say; a run has one from its beginning, or never.
 
     Raises NonFiniteLossError when the loss is NaN or infinite several steps in a row, also after going
     back to the last checkpoint once.
@@ -142,7 +212,7 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
     torch.set_num_threads(config.threads)
-    run = _Run(config, folder)
+    run = _Run(config, folder, make, teacher)
     bad_in_a_row, went_back = 0, False
     while run.progress < 1.0:
         size = run.size
@@ -150,16 +220,16 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
         anchors = torch.from_numpy(targets.anchors)
         run.net.train()
         # After going back, other batches: the same ones would end the same way.
-        batches = prefetch(make, targets, config.batch, config.seed + 1000 * went_back, run.step)
-        totals, started = [0.0, 0.0, 0], time.monotonic()
+        batches = prefetch(make, targets, config.batch, config.seed + 1000 * went_back, run.step, teacher)
+        totals, started = Totals(), time.monotonic()
         ended = time.monotonic()
-        for inputs, wanted in batches:
+        for inputs, wanted, lessons in batches:
             for group in run.optimiser.param_groups:
                 group["lr"] = learning_rate(run.progress, config.rate)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-                codes, logits = run.net(inputs)
+                codes, logits, distance = run.forward(inputs, lessons)
             class_loss, box_loss = detection_loss(codes.float(), logits.float(), anchors, wanted)
-            loss = class_loss + box_loss
+            loss = class_loss + box_loss + imitation_weight(run.progress, config.imitation) * distance
             run.optimiser.zero_grad(set_to_none=True)
             if torch.isfinite(loss):
                 bad_in_a_row = 0
@@ -169,7 +239,7 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
                     run.optimiser.step()
                 # A young average would be made of the random start; let its memory grow with the run.
                 _average(run.averaged, run.net, min(config.average, (1 + run.step) / (10 + run.step)))
-                totals = [totals[0] + float(class_loss.detach()), totals[1] + float(box_loss.detach()), totals[2] + 1]
+                totals.add(class_loss, box_loss, distance)
             else:
                 bad_in_a_row += 1
                 print(f"step {run.step}: loss is {float(loss)}; step left out", flush=True)
@@ -180,13 +250,12 @@ def train(config: TrainConfig, make: MakeSample, folder: Path) -> Detector:
             run.seconds += min(time.monotonic() - ended, _LONGEST_STEP_S)
             ended = time.monotonic()
             if run.step % _LOG_STEPS == 0:
-                speed = totals[2] * config.batch / (time.monotonic() - started)
+                speed = totals.steps * config.batch / (time.monotonic() - started)
                 print(
-                    f"step {run.step} {100 * run.progress:.1f} % {size} px: classes {totals[0] / max(totals[2], 1):.3f}"
-                    f" boxes {totals[1] / max(totals[2], 1):.3f}, {speed:.0f} pictures/s",
+                    f"step {run.step} {100 * run.progress:.1f} % {size} px: {totals}, {speed:.0f} pictures/s",
                     flush=True,
                 )
-                totals, started = [0.0, 0.0, 0], time.monotonic()
+                totals, started = Totals(), time.monotonic()
             if run.step % config.checkpoint_steps == 0:
                 run.save()
             if run.progress >= 1.0 or run.size != size:

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seen", type=Path, help="the teacher's opinion: JSON of `forge pseudo` on the images")
     parser.add_argument("--frames", type=Path, help="folder of further, unlabelled pictures")
     parser.add_argument("--frames-seen", type=Path, help="the teacher's opinion on them")
+    parser.add_argument("--teacher", type=Path, help="float32 COCO SSD-MobileNet v1 to imitate")
     parser.add_argument("--run", type=Path, default=REPOSITORY / "build" / "photos", help="folder of the checkpoint")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "photos" / "out")
     parser.add_argument("--minutes", type=float, help="length of the run, instead of the recipe's")
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         seen=options.seen,
         frames=options.frames,
         frames_seen=options.frames_seen,
+        teacher=options.teacher,
         export_only=options.export_only,
     )
     return 0
