@@ -33,10 +33,10 @@ def main(argv: list[str] | None = None) -> int:
         module = importlib.import_module(f"forge.commands.{name}")
         subparser = commands.add_parser(name, help=help_text, description=help_text)
         module.add_arguments(subparser)
-        subparser.set_defaults(run=module.run)
+        subparser.set_defaults(command_run=module.run)
     options = parser.parse_args(argv)
     try:
-        return int(options.run(options))
+        return int(options.command_run(options))
     except ForgeError as error:
         print(f"forge: {error}", file=sys.stderr)
         return EXIT_FAILED
