@@ -588,6 +588,15 @@ def test_the_command_pulls_lists_shows_and_verifies(publisher, tmp_path):
     assert f"m:v: damaged: its SHA-256 is {hashlib.sha256(b'damage').hexdigest()}, but {SHA}" in verified.stdout
 
 
+def test_what_is_here_is_listed_with_its_size(tmp_path):
+    """Also where the manifest does not say it, as of the embedded models."""
+    listed = Command(tmp_path, text("https://h/x"))("list").stdout.splitlines()
+    default = embedded.entry().variants[0]
+    (line,) = [line for line in listed if line.split()[:2] == [embedded.ENTRY, default.name]]
+    assert line.endswith("yes")
+    assert f" {embedded.default_file().stat().st_size / 1e6:.1f} MB " in line
+
+
 def test_the_command_says_in_a_sentence_what_failed(publisher, tmp_path):
     command = Command(tmp_path, text(publisher.url("/gone")) + "\n[model.bad]\ntypo = 1\n")
     done = command("pull", "m")

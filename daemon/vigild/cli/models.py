@@ -95,14 +95,15 @@ def _list(found: Library, as_json: bool) -> int:
         for variant in entry.variants:
             size = f"{variant.width}x{variant.height} " if variant.width else ""
             ap = f"{variant.coco_ap:.3f}" if variant.coco_ap is not None else ""
+            path = store.find(entry, variant)
             rows.append(
                 (
                     entry.name,
                     variant.name,
                     f"{size}{variant.dtype}".strip(),
-                    _size(variant.bytes),
+                    _size(variant.bytes or (path.stat().st_size if path is not None else 0)),
                     ap,
-                    "yes" if store.find(entry, variant) else _absent(variant),
+                    "yes" if path is not None else _absent(variant),
                 )
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
