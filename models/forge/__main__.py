@@ -17,6 +17,7 @@ COMMANDS = {
     "photos": "Train the detector of people and vehicles, and export it: hours.",
     "pseudo": "Run a COCO model over pictures and write down what it sees.",
     "variants": "Make every tensor setting of a network, judge and time them, and leave out what is spoilt.",
+    "prune": "Keep only some classes of a network, as float32, and show what that saves.",
     "judge": "Run a model over the test card and report what it finds, misses and invents.",
 }
 """Name of the command and of its module, and its line in the help."""

@@ -40,11 +40,12 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def measure(
-    models: Sequence[Path], runtime: str, rounds: int, picture: Path, python: Path | None = None
+    models: Sequence[Path], runtime: str, rounds: int, picture: Path | None, python: Path | None = None
 ) -> list[Latency]:
-    """Of each model, in a child. python: of the environment that has the runtime; None: this one."""
+    """Of each model, in a child. picture: what they look at, None: grey. python: of the environment that has the
+    runtime; None: this one."""
     command = [str(python or sys.executable), "-m", "forge.latency", "--runtime", runtime, "--rounds", str(rounds)]
-    command += ["--picture", str(picture), *map(str, models)]
+    command += [*(["--picture", str(picture)] if picture else []), *map(str, models)]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{_REPOSITORY / 'models'}:{_REPOSITORY / 'daemon'}"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
@@ -53,7 +54,7 @@ def measure(
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=list[Latency])
 
 
-def _load(path: Path, runtime: str, picture: Path) -> Any:
+def _load(path: Path, runtime: str, picture: Path | None) -> Any:
     """A model with the picture in its input; or why it does not run."""
     import cv2
     import numpy as np
@@ -68,6 +69,8 @@ def _load(path: Path, runtime: str, picture: Path) -> Any:
         loaded = detector_model.load(ModelConfig(path=str(path)), "xnnpack", runtime)
     except ModelError as error:
         return error.message
+    if picture is None:
+        return loaded  # it was loaded with a run on grey, which the input still holds
     tensor = np.empty(loaded.spec.nbytes, np.uint8)
     Converter(loaded.spec).convert(cv2.imread(str(picture)), Orientation(), (0.0, 0.0, 1.0, 1.0), memoryview(tensor))
     view = loaded.input_view()
@@ -95,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--runtime", default="litert")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args(argv)
     loaded = [_load(path, options.runtime, options.picture) for path in options.models]
     rounds: list[list[list[int]]] = [[] for _ in loaded]

@@ -63,11 +63,15 @@ def open_network(
     model = plain.model
     if find_postprocess(model) is not None:
         anchors, settings = take_postprocess(model)
+        columns = _order_outputs(model)
     else:
-        anchors, settings = _described(path, plain.spec, len(names), model)
-    if len(names) != settings.classes(_columns(model)):
-        raise ForgeError(f"{path} has {settings.classes(_columns(model))} classes, but {len(names)} labels")
-    _order_outputs(model, len(anchors))
+        columns = _order_outputs(model)
+        anchors, settings = _described(path, plain.spec, background=columns > len(names))
+    shape = list(model.subgraphs[0].tensors[model.subgraphs[0].outputs[0]].shape)
+    if shape != [1, len(anchors), 4]:
+        raise ForgeError(f"{path} gives box codes {shape}, but has {len(anchors)} anchors")
+    if len(names) != settings.classes(columns):
+        raise ForgeError(f"{path} has {settings.classes(columns)} classes, but {len(names)} labels")
     flatbuffer.sign(model)
     model.metadata = []
     set_description(model, card, plain.spec.mean, plain.spec.std)
@@ -75,12 +79,7 @@ def open_network(
     return Network(flatbuffer.pack(model), plain.spec, anchors, settings, names, card)
 
 
-def _columns(model: Any) -> int:
-    graph = model.subgraphs[0]
-    return max(int(graph.tensors[i].shape[-1]) for i in graph.outputs)
-
-
-def _described(path: Path, spec: TensorSpec, labels: int, model: Any) -> tuple[NDArray[np.float32], PostProcess]:
+def _described(path: Path, spec: TensorSpec, background: bool) -> tuple[NDArray[np.float32], PostProcess]:
     """Anchors and settings of a model without the op: of the file beside it, as for the daemon."""
     try:
         decoding = anchor_tables.sidecar(str(path))
@@ -97,22 +96,21 @@ def _described(path: Path, spec: TensorSpec, labels: int, model: Any) -> tuple[N
             f"{path}: boxes in {decoding.box_order} order with {decoding.scores} scores cannot be put into the"
             " post-process op; expected yxhw and probabilities"
         )
-    settings = PostProcess(
-        iou_threshold=decoding.iou_threshold, background=_columns(model) > labels, scales=decoding.scales
-    )
+    settings = PostProcess(iou_threshold=decoding.iou_threshold, background=background, scales=decoding.scales)
     return np.asarray(table, np.float32), settings
 
 
-def _order_outputs(model: Any, count: int) -> None:
-    """Codes first, then scores. With four classes both look alike, and the order stays."""
+def _order_outputs(model: Any) -> int:
+    """Codes first, then scores; the scores' columns. With four columns both look alike, and the order stays."""
     graph = model.subgraphs[0]
     shapes = [list(graph.tensors[i].shape) for i in graph.outputs]
-    if len(shapes) != 2 or any(len(shape) != 3 or shape[1] != count for shape in shapes):
+    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes) or shapes[0][1] != shapes[1][1]:
         raise ForgeError(
-            f"the outputs in front of the op are {shapes}; expected [1, {count}, 4] and [1, {count}, classes]"
+            f"the outputs in front of the op are {shapes}; expected box codes [1, A, 4] and scores [1, A, classes]"
         )
     if shapes[0][2] != 4:
         graph.outputs = graph.outputs[::-1].copy()
+    return int(graph.tensors[graph.outputs[1]].shape[2])
 
 
 def decoding_of(network: Network) -> Decoding:

@@ -67,7 +67,7 @@ def ship(
     if any(setting.needs_calibration for setting in settings):
         if not plan.calibration:
             wanting = ", ".join(setting.name for setting in settings if setting.needs_calibration)
-            raise ForgeError(f"the settings {wanting} need pictures to take ranges from; give a folder with --calibrate")
+            raise ForgeError(f"the settings {wanting} need pictures for their ranges; give a folder with --calibrate")
         progress("ranges", 0, 1)
         observed = observe_network(network, read_for(network, plan.calibration))
     plan.out.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def test_a_spoilt_variant_is_reported_and_not_shipped(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
     done = forge("variants", V1, "--out", tmp_path, "--only", "int8", "--images", PICTURES)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "forge: the settings int8 need pictures to take ranges from; give a folder with --calibrate" in done.stderr
+    assert "forge: the settings int8 need pictures for their ranges; give a folder with --calibrate" in done.stderr
     done = forge("variants", V1, "--out", tmp_path, "--only", "float32")
     assert "there is no picture left to judge the variants on" in done.stderr
     done = forge("variants", V1, "--out", tmp_path, "--only", "float32", "--images", PICTURES, "--name", "no name")

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="", help="settings, separated by commas, instead of the usual ones; see --list"
     )
+    parser.add_argument("--classes", default="", help="keep only these classes, separated by commas")
     parser.add_argument("--list", action="store_true", help="print the settings and end")
     parser.add_argument("--calibrate", type=Path, metavar="FOLDER", help="pictures like those the cameras will see")
     parser.add_argument("--pictures", type=int, default=40, help="how many of them are used; the others may judge")
@@ -54,12 +55,15 @@ def run(options: argparse.Namespace) -> int:
     from forge.manifest import write_manifest
     from forge.network import open_network
     from forge.progress import ProgressLine
+    from forge.prune import prune
     from forge.report import REPORT, table, write_report
     from forge.ship import Plan, preference, ship
     from forge.variants import picture_files, spread
 
     mean, std = ((value,) * 3 if value is not None else None for value in (options.mean, options.std))
     network = open_network(options.model, options.labels, mean, std)
+    if options.classes:
+        network = prune(network, options.classes.split(","))
     changes = {
         key: value
         for key, value in (("max_detections", options.max_detections), ("score_threshold", options.score_threshold))
