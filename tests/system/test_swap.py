@@ -253,3 +253,26 @@ def test_two_swaps_at_once(daemon: Daemon, model: Path) -> None:
         model.stem,
     ]
     assert daemon.connect().hello["model"]["name"] == model.stem
+
+
+def test_along_the_embedded_ladder_and_away_from_it(tmp_path: Path, model: Path) -> None:
+    """Each variant by its name alone; another model forgets which one it was."""
+    names = [variant.name for variant in embedded.entry().variants]
+    with Daemon(
+        tmp_path, f'[model]\nvariant = "{names[-1]}"\n[camera.front]\nsource = "testcard"\nfps = 5\n'
+    ) as daemon:
+        orders = daemon.connect()
+
+        def runs() -> tuple[str, str]:
+            hello = daemon.connect().hello["model"]
+            return hello["name"], hello["variant"]
+
+        daemon.wait_for(lambda: "model" in daemon.status())
+        assert runs() == (embedded.ENTRY, names[-1])
+        for name in names:
+            assert orders.ask(type="swap", variant=name)["type"] == "ok"
+            assert runs() == (embedded.ENTRY, name)
+        assert swap(orders, model)["type"] == "ok"
+        assert runs()[0] == model.stem
+        assert orders.ask(type="swap", name=embedded.ENTRY)["type"] == "ok"
+        assert runs() == (embedded.ENTRY, names[0])
