@@ -5,6 +5,8 @@
 
 It is an entry of the shipped manifest like any other, so `model.variant` chooses among its builds, and
 `model.name` needs not be written for that. This is the one place that says which entry it is.
+
+In an installed package the folder embedded/ stands beside this module. It is no package, so Python takes the module.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ WRONG    int8 on litert 2.3.0, /opt/lib.so takes 2 of 108 nodes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def verdict(outcomes: list[Outcome]) -> str:
         return f"All {len(right)} combinations compute right: every object found, none invented."
     (one,) = right
     assert one.truth is not None
-    agrees = f", and agrees with plain kernels within {one.agreement.score:.3f} of a score" if one.agreement else ""
+    agrees = f", and agrees with plain kernels within {_off(one.agreement)} of a score" if one.agreement else ""
     return f"{_with(one)} computes right: it finds {_count(one.truth)}, invents none{agrees}."
 
 
@@ -115,7 +116,12 @@ def _agrees(outcome: Outcome) -> str:
     agreement = outcome.agreement
     if agreement is None:
         return ""
-    return f"against plain kernels: scores off by up to {agreement.score:.3f}, worst box IoU {agreement.iou:.2f}"
+    return f"against plain kernels: scores off by up to {_off(agreement)}, worst box IoU {agreement.iou:.2f}"
+
+
+def _off(agreement: Agreement) -> str:
+    """Of scores, in thousandths, rounded up: float kernels differ by millionths."""
+    return f"{math.ceil(agreement.score * 1000) / 1000:.3f}"
 
 
 def _fault(outcome: Outcome) -> str:
