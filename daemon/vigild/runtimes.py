@@ -41,3 +41,11 @@ def version(package: Package) -> str:
     for folder in site.glob(f"{package.distribution}-*.dist-info"):
         return folder.name.removesuffix(".dist-info").rsplit("-", 1)[-1]
     return "unknown"
+
+
+def preferred(wanted: str) -> str:
+    """Name and release of the runtime that `wanted` (model.runtime) means here, "litert 2.3.0", as far as installed."""
+    for package in PACKAGES:
+        if wanted in ("auto", package.name) and (found := version(package)):
+            return f"{package.name} {found}"
+    return "none" if wanted == "auto" else f"no {wanted}"

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "swap": Command("vigild.cli.control", "change to another model"),
     "doctor": Command("vigild.cli.doctor", "say what is on this board, what is wrong, and what to do"),
     "selftest": Command("vigild.cli.selftest", "prove that this board computes what it should"),
+    "tune": Command("vigild.cli.tune", "measure a model's variants on this board, and say which one to use"),
     "models": Command("vigild.cli.models", "list, check and download models"),
 }
 

@@ -98,7 +98,7 @@ def _load(
     layout = outputs.decide(facts, shapes)
     names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
-    warnings = [*facts.warnings, *passed_over.warnings]
+    warnings = [*found.warnings, *facts.warnings, *passed_over.warnings]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     decode(View(), Filter([], 0.0, 1000))
     if isinstance(layout, PostProcessLayout):

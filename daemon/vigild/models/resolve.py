@@ -6,7 +6,8 @@
 
 Where neither a path nor a name is configured, the name is that of the embedded model's entry.
 
-`variant = "auto"` is the first variant, in the order of the manifest, whose file is on this
+`variant = "auto"` is what the profile of `vigild tune` speaks for, with its number of threads, as long
+as the profile holds. Otherwise it is the first variant, in the order of the manifest, whose file is on this
 machine: of those compiled for the Edge TPU while the rung is edgetpu, of the others on every other
 rung. A variant that is named is taken on the rungs it runs on; on the others of `delegate = "auto"`
 an Edge TPU variant is stood for by its CPU twin.
@@ -15,7 +16,7 @@ an Edge TPU variant is stood for by its CPU twin.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     anchors: Decoding | None = None
     notes: tuple[str, ...] = ()
     """What was decided and why, for the log."""
+    warnings: tuple[str, ...] = ()
+    """What the user should see to."""
 
 
 def resolve(config: ModelConfig, delegate: str, environ: Mapping[str, str] = os.environ) -> Resolved:
@@ -54,16 +57,22 @@ def resolve(config: ModelConfig, delegate: str, environ: Mapping[str, str] = os.
     if config.path is not None:
         return Resolved(path=config.path, config=config)
     from vigild.models import embedded, library
+    from vigild.tune.pick import pick
 
     entry = library.load(environ).get(config.name or embedded.ENTRY)
     on_edgetpu = delegate == EDGETPU or delegate.startswith(f"{EDGETPU}:")
-    if config.variant == "auto":
-        variant, path = _first_present(entry, on_edgetpu, delegate, environ)
-        notes = [f"variant {variant.name} of {entry.name}: the first of the manifest that is here"]
-    else:
+    if config.variant != "auto":
         variant, notes = _named(entry, config, on_edgetpu, delegate)
-        path = _present(entry, variant, environ)
-    return _with_manifest(config, entry, variant, path, notes)
+        return _with_manifest(config, entry, variant, _present(entry, variant, environ), notes)
+    picked = pick(entry, config, delegate, environ)
+    notes = picked.notes
+    if picked.variant is not None and picked.path is not None:
+        variant, path = picked.variant, picked.path
+        config = msgspec.structs.replace(config, threads=picked.threads)
+    else:
+        variant, path = _first_present(entry, on_edgetpu, delegate, environ)
+        notes = [*notes, f"variant {variant.name} of {entry.name}: the first of the manifest that is here"]
+    return _with_manifest(config, entry, variant, path, notes, picked.warnings)
 
 
 def describe_twin(path: str, sha256: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -148,7 +157,9 @@ def _how_to_get(entry: Entry, variant: Variant) -> str:
     return f"put the file at {place}" + (f" ({variant.note})" if variant.note else "")
 
 
-def _with_manifest(config: ModelConfig, entry: Entry, variant: Variant, path: Path, notes: list[str]) -> Resolved:
+def _with_manifest(
+    config: ModelConfig, entry: Entry, variant: Variant, path: Path, notes: list[str], warnings: Sequence[str] = ()
+) -> Resolved:
     sha256, origin = config.sha256, "model.sha256"
     if sha256 is None:
         sha256 = store.expected_hash(variant, path) or None
@@ -175,6 +186,7 @@ def _with_manifest(config: ModelConfig, entry: Entry, variant: Variant, path: Pa
         sha256_origin=origin,
         anchors=_anchors(entry, variant),
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 

@@ -51,10 +51,10 @@ def folders(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> l
 def own_folder(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> Path:
     """The first of `folders` that this user may write to, else the last."""
     candidates = folders(environ, system)
-    return next((folder for folder in candidates if _writable(folder)), candidates[-1])
+    return next((folder for folder in candidates if writable(folder)), candidates[-1])
 
 
-def _writable(folder: Path) -> bool:
+def writable(folder: Path) -> bool:
     """Whether it can be written to, or made."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

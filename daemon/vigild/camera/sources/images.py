@@ -54,6 +54,11 @@ class ImagesSource:
         self._names = sorted(names)
         self._next = 0
 
+    @property
+    def names(self) -> list[str]:
+        """The files, in the order they are read."""
+        return list(self._names)
+
     def grab(self) -> Grab:
         if self._next >= len(self._names):
             return Grab.END

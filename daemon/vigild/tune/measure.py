@@ -1,0 +1,355 @@
+"""Carries the plan out: one process after the other, each result kept at once.
+
+    run = Measuring(found, candidates, settings, kept=Path("tune.json.part"), tell=bar.update)
+    run.measure()                  # Ctrl-C goes through; what is measured stays
+    run.rows()
+
+Nothing native is loaded here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from vigild import runtimes
+from vigild.config.schema import ModelConfig
+from vigild.trial import parent
+from vigild.trial.runtime import on_runtime
+from vigild.tune import trials
+from vigild.tune.attempt import AccuracyTask, Pictures, Prepare, Timing
+from vigild.tune.candidates import Build, Builds, Candidate
+from vigild.tune.plan import START_S, Job, Key, estimate, order
+from vigild.tune.profile import Accuracy, Board, Row, save
+from vigild.tune.trials import File, Judged, State, Subject, Timed, Trial
+
+MODULE = "vigild.tune.attempt"
+
+PICTURE_S = 1.0
+"""A picture may take this long on average: decoding a large one, and a slow setting's invoke()."""
+
+
+class CannotMeasure(Exception):
+    """There is nothing to measure: a sentence without a full stop."""
+
+
+class Settings(NamedTuple):
+    """How to measure."""
+
+    rounds: int
+    seconds: float
+    """For each setting, in each round."""
+    pictures: Pictures
+    runtime: str
+    """ "auto", or one of the runtimes."""
+    root: Path
+    """What /sys is below."""
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    done: int
+    total: int
+    left_s: float
+    now: str
+    """What is being done."""
+
+
+class Measuring:
+    """One run over the candidates of one model."""
+
+    def __init__(
+        self,
+        found: Builds,
+        candidates: Sequence[Candidate],
+        settings: Settings,
+        board: Board,
+        kept: Path,
+        tell: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._found = found
+        self._candidates = candidates
+        self._settings = settings
+        self._board = board
+        self._kept = kept
+        self._tell = tell
+        self._state: State | None = None
+        self.begun_anew = ""
+        """Why what an earlier run left was not used: a clause."""
+        self.resumed = 0
+        """Tries that an earlier run had made."""
+
+    # ---- the run
+
+    def measure(self, *, anew: bool = False) -> None:
+        """To the end. Raises CannotMeasure, OSError (it cannot be kept) and KeyboardInterrupt."""
+        with tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
+            self._tell(Progress(0, self._total([]), 0.0, "reading the pictures and the models"))
+            files = self._prepare(Path(scratch))
+            self._state, self.begun_anew = trials.load(self._kept, self._subject(files))
+            if anew:
+                self._state = State(subject=self._state.subject)
+            self.resumed = len(self._state.trials) + len(self._state.judged)
+            self._save()  # so that a place that cannot be written to is known before the work
+            self._candidates = [one for one in self._candidates if isinstance(files[one.build.name], File)]
+            if not self._candidates:
+                raise CannotMeasure(next(iter(value for value in files.values() if isinstance(value, str))).rstrip("."))
+            self._round(1, Path(scratch))
+            self._judge(Path(scratch))
+            for round_ in range(2, self._settings.rounds + 1):
+                self._round(round_, Path(scratch))
+
+    def finished(self) -> None:
+        """What was kept for going on is not needed any more."""
+        self._kept.unlink(missing_ok=True)
+
+    def rows(self) -> list[Row]:
+        """What is measured so far, in the order of the candidates."""
+        if self._state is None:
+            return []
+        places = {candidate.key: place for place, candidate in enumerate(self._candidates)}
+        found = trials.rows(self._state, first_round_done=self._first_round_done())
+        return sorted(found, key=lambda row: places.get((row.variant, row.delegate, row.threads), len(places)))
+
+    @property
+    def state(self) -> State:
+        assert self._state is not None
+        return self._state
+
+    # ---- steps
+
+    def _prepare(self, scratch: Path) -> dict[str, File | str]:
+        """Tensors for each build in `scratch`; what its file is, or why it cannot be used."""
+        used = {candidate.build.name: candidate for candidate in self._candidates}
+        task = Prepare(
+            models={tensors_name(build): build.config for build in self._builds(used)},
+            delegates={tensors_name(one.build): one.delegate for one in used.values()},
+            pictures=self._settings.pictures,
+            folder=str(scratch),
+        )
+        tried = parent.run(MODULE, "prepare", task)
+        if tried.answer is None:
+            raise CannotMeasure(f"the pictures and models could not be read: {tried.death}")
+        if "refused" in tried.answer:
+            raise CannotMeasure(str(tried.answer["refused"]))
+        models = tried.answer["models"]
+        files: dict[str, File | str] = {}
+        for build in self._builds(used):
+            said = models[tensors_name(build)]
+            files[build.name] = str(said["refused"]) if "refused" in said else msgspec.convert(said, File)
+        return files
+
+    def _builds(self, used: dict[str, Candidate]) -> list[Build]:
+        return [build for build in self._found.builds if build.name in used]
+
+    def _round(self, round_: int, scratch: Path) -> None:
+        for candidate in order(self._candidates, round_):
+            if self._is_done(candidate, round_) or self._is_out(candidate.key, round_):
+                continue
+            text = f"round {round_}: {candidate.build.name}, {candidate.delegate}, {candidate.threads} threads"
+            self._tell(self._progress(text.replace("1 threads", "1 thread")))
+            self._keep_trial(self._time(candidate, round_, scratch))
+
+    def _time(self, candidate: Candidate, round_: int, scratch: Path) -> Trial:
+        seconds = self._settings.seconds
+        task = Timing(
+            config=self._config(candidate),
+            delegate=candidate.delegate,
+            tensors=str(scratch / tensors_name(candidate.build)),
+            seconds=seconds,
+            sysfs_root=str(self._settings.root),
+        )
+        started_s = time.monotonic()
+        tried = self._try("timing", task, parent.LIMIT_S + 10 * seconds)
+        timed, failed = None, _failure(tried)
+        if tried.answer is not None and not failed:
+            timed = msgspec.convert(tried.answer, Timed)
+        return Trial(
+            variant=candidate.build.name,
+            delegate=candidate.delegate,
+            threads=candidate.threads,
+            round=round_,
+            spent_s=time.monotonic() - started_s,
+            timed=timed,
+            failed=failed,
+        )
+
+    def _judge(self, scratch: Path) -> None:
+        """How right each build is on each delegate: the ones that others are compared with first."""
+        todo = self._to_judge()
+        references = self._references(todo)
+        first = [one for one in todo if _pair(one) in references.values()]
+        for candidate in itertools.chain(first, (one for one in todo if one not in first)):
+            reference = references[candidate.build.name]
+            is_reference = _pair(candidate) == reference
+            waiting = any(self._judged(one) is None for one in todo if references[one.build.name] == reference)
+            if self._judged(candidate) is not None and not (is_reference and waiting):
+                continue
+            self._tell(self._progress(f"accuracy: {candidate.build.name}, {candidate.delegate}"))
+            saved = scratch / f"{tensors_name(self._build(reference[0]))}.seen"
+            started_s = time.monotonic()
+            task = AccuracyTask(
+                config=self._config(candidate),
+                delegate=candidate.delegate,
+                pictures=self._settings.pictures,
+                save=str(saved) if is_reference else "",
+                reference=str(saved) if not is_reference and saved.exists() else "",
+                reference_name=reference[0],
+            )
+            limit_s = parent.LIMIT_S + self._settings.pictures.limit * max(PICTURE_S, 0.01 * self._p50_ms(candidate))
+            tried = self._try("accuracy", task, limit_s)
+            failed = _failure(tried)
+            code = (tried.answer or {}).get("code")
+            if failed and code in ("pictures", "annotations"):
+                raise CannotMeasure(failed)
+            accuracy = msgspec.convert(tried.answer, Accuracy) if not failed else None
+            if accuracy is not None and is_reference:
+                accuracy = msgspec.structs.replace(accuracy, agreement=1.0, score_error=0.0, reference=reference[0])
+            self.state.judged = [one for one in self.state.judged if (one.variant, one.delegate) != _pair(candidate)]
+            self.state.judged.append(
+                Judged(
+                    variant=candidate.build.name,
+                    delegate=candidate.delegate,
+                    spent_s=time.monotonic() - started_s,
+                    accuracy=accuracy,
+                    failed=failed,
+                )
+            )
+            self._save()
+
+    def _try(self, kind: str, task: Timing | AccuracyTask, limit_s: float) -> parent.Tried:
+        def attempt(runtime: str) -> parent.Tried:
+            return parent.run(MODULE, kind, msgspec.structs.replace(task, runtime=runtime), limit_s)
+
+        return on_runtime(self._settings.runtime, attempt)
+
+    # ---- what is left
+
+    def _to_judge(self) -> list[Candidate]:
+        """The fastest candidate of each build and delegate that is still in the race."""
+        best: dict[tuple[str, str], Candidate] = {}
+        for candidate in sorted(self._candidates, key=self._p50_ms):
+            if not self._is_out(candidate.key, 2):
+                best.setdefault(_pair(candidate), candidate)
+        return [one for one in self._candidates if one in best.values()]
+
+    def _references(self, todo: list[Candidate]) -> dict[str, tuple[str, str]]:
+        """Build -> build and delegate it is compared with: float32 of its own size, else of any, else the first."""
+        exact = [one for one in todo if self._is_float32(one)] or todo
+        chosen = {}
+        for candidate in todo:
+            same = [one for one in exact if self._size(one) == self._size(candidate)]
+            largest = sorted(exact, key=lambda one: -self._size(one)[0] * self._size(one)[1])
+            chosen[candidate.build.name] = _pair((same or largest)[0])
+        return chosen
+
+    def _is_float32(self, candidate: Candidate) -> bool:
+        """By its name, since weights of 16 and 8 bits have float32 inputs too; without such a name by its input."""
+        named = [one for one in self._found.builds if _says_float32(one.name)]
+        if named:
+            return candidate.build in named
+        return self._file(candidate).dtype == "float32"
+
+    def _file(self, candidate: Candidate) -> File:
+        file = self.state.subject.files[candidate.build.name]
+        assert isinstance(file, File)
+        return file
+
+    def _size(self, candidate: Candidate) -> tuple[int, int]:
+        return self._file(candidate).width, self._file(candidate).height
+
+    def _build(self, name: str) -> Build:
+        return next(build for build in self._found.builds if build.name == name)
+
+    def _p50_ms(self, candidate: Candidate) -> float:
+        found = [one.timed.p50_ms for one in self.state.trials if one.key == candidate.key and one.timed is not None]
+        return min(found) if found else 0.0
+
+    def _is_done(self, candidate: Candidate, round_: int) -> bool:
+        return any(trial.key == candidate.key and trial.round == round_ for trial in self.state.trials)
+
+    def _judged(self, candidate: Candidate) -> Judged | None:
+        return next((one for one in self.state.judged if (one.variant, one.delegate) == _pair(candidate)), None)
+
+    def _is_out(self, key: Key, round_: int) -> bool:
+        """Failed before, or given up after the first round."""
+        failed = any(trial.key == key and trial.failed for trial in self.state.trials)
+        return failed or (round_ > 1 and key in trials.dropped(self.state))
+
+    def _first_round_done(self) -> bool:
+        return all(self._is_done(candidate, 1) for candidate in self._candidates)
+
+    def _total(self, out: list[Candidate]) -> int:
+        return len(self._candidates) * (self._settings.rounds + 1) - len(out)
+
+    def _left(self) -> list[Job]:
+        settings, first = self._settings, self._first_round_done()
+        left = []
+        for candidate in self._candidates:
+            for round_ in range(1, settings.rounds + 1):
+                if not self._is_done(candidate, round_) and not (self._is_out(candidate.key, 2 if first else round_)):
+                    left.append(Job("timing", candidate.key, settings.seconds + START_S))
+        judging = self._to_judge() if first else {_pair(one): one for one in self._candidates}.values()
+        guess_s = START_S + 0.05 * settings.pictures.limit
+        left += [Job("accuracy", (*_pair(one), 0), guess_s) for one in judging if self._judged(one) is None]
+        return left
+
+    def _progress(self, now: str) -> Progress:
+        left = self._left()
+        done = len(self.state.trials) + len(self.state.judged)
+        spent = [("timing", trial.key, trial.spent_s) for trial in self.state.trials]
+        spent += [("accuracy", (one.variant, one.delegate, 0), one.spent_s) for one in self.state.judged]
+        return Progress(done, done + len(left), estimate(left, spent), now)
+
+    # ---- keeping
+
+    def _keep_trial(self, trial: Trial) -> None:
+        self.state.trials.append(trial)
+        self._save()
+
+    def _save(self) -> None:
+        save(self._kept, self.state)
+
+    def _subject(self, files: dict[str, File | str]) -> Subject:
+        pictures = self._settings.pictures
+        configs = {build.name: msgspec.to_builtins(build.config) for build in self._found.builds}
+        return Subject(
+            board=self._board,
+            name=self._found.name,
+            files=files,
+            runtime=runtimes.preferred(self._settings.runtime),
+            seconds=self._settings.seconds,
+            pictures=f"{pictures.folder}:{pictures.annotations}:{pictures.limit}",
+            config=msgspec.json.encode(configs, order="sorted").decode(),
+        )
+
+    def _config(self, candidate: Candidate) -> ModelConfig:
+        return msgspec.structs.replace(candidate.build.config, threads=candidate.threads)
+
+
+def tensors_name(build: Build) -> str:
+    """A file name for a build, which may be called by a path."""
+    return build.name.replace("/", "_") + ".tensors"
+
+
+def _pair(candidate: Candidate) -> tuple[str, str]:
+    return candidate.build.name, candidate.delegate
+
+
+def _says_float32(name: str) -> bool:
+    return any(word in name.lower() for word in ("float32", "fp32"))
+
+
+def _failure(tried: parent.Tried) -> str:
+    """Why a try gave nothing: a clause; empty when it did."""
+    if tried.answer is None:
+        return tried.death
+    refused: Any = tried.answer.get("refused", "")
+    return str(refused).rstrip(".")

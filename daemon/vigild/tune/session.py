@@ -1,0 +1,200 @@
+"""The command from end to end: what is there, measuring it, and everything that comes out.
+
+status = measure(wanted)          # Wanted: what the command line says
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from vigild import runtimes
+from vigild.config.schema import Config
+from vigild.doctor.service import find_daemon
+from vigild.tune import cocofile, pareto, profile, table, words
+from vigild.tune.bar import Bar
+from vigild.tune.candidates import Builds, builds, candidates, default_threads
+from vigild.tune.choose import Choice, choose
+from vigild.tune.daemon import paused
+from vigild.tune.measure import CannotMeasure, Measuring, Settings
+from vigild.tune.profile import Budgets, ModelProfile, ProfileError, Row
+
+EXIT_INTERRUPTED = 130
+PARTIAL = ".part"
+
+
+class Wanted(msgspec.Struct, kw_only=True, frozen=True):
+    """What the command line says."""
+
+    config: Config
+    files: Sequence[str]
+    """Models by file; empty: the one that `config` names."""
+    budgets: Budgets
+    threads: Sequence[int] | None
+    delegates: Sequence[str] | None
+    settings: Settings
+    profile: Path | None
+    pareto: Path | None
+    anew: bool
+    daemon: Literal["stop", "pause", "anyway"]
+    """What to do when a daemon runs."""
+    socket: str | None
+    as_json: bool
+
+
+def measure(wanted: Wanted) -> int:
+    """Exit status. Raises CannotMeasure, ManifestError, and what a client of the daemon raises."""
+    found = builds(wanted.config.model, wanted.files)
+    threads = wanted.threads or default_threads(len(os.sched_getaffinity(0)))
+    settings = wanted.settings
+    todo = candidates(found.builds, threads, wanted.delegates, wanted.config.model.delegate, settings.root)
+    if not todo:
+        raise CannotMeasure(
+            f"none of the variants of {found.name} that are here runs on what this board has; without an Edge TPU "
+            "a variant for the CPU is needed: vigild models list"
+        )
+    if settings.pictures.annotations:
+        try:
+            cocofile.read(Path(settings.pictures.annotations))
+        except cocofile.AnnotationsError as error:
+            raise CannotMeasure(str(error)) from None
+    place = wanted.profile or profile.own_place()
+    board = profile.this_board()
+    bar = Bar(sys.stderr)
+    run = Measuring(found, todo, settings, board, place.with_name(place.name + PARTIAL), bar.update)
+    started_s = time.monotonic()
+    try:
+        with _quiet(wanted):
+            run.measure(anew=wanted.anew)
+    except KeyboardInterrupt:
+        bar.end()
+        return _stopped(run, place)
+    except OSError as error:
+        raise CannotMeasure(
+            f"the measurements cannot be kept at {place}: {error.strerror}; name another place with --profile FILE"
+        ) from None
+    finally:
+        bar.end()
+    if run.begun_anew:
+        print(f"vigild: begun anew, since {run.begun_anew}.", file=sys.stderr)
+    if run.resumed:
+        print(f"vigild: went on with a run that was stopped; {run.resumed} results were there.", file=sys.stderr)
+    print(f"vigild: measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.", file=sys.stderr)
+    rows = run.rows()
+    model = _keep(wanted, found, run, rows, place)
+    run.finished()
+    _tell(wanted, found.name, model, place, found.absent)
+    return 0 if any(row.works for row in rows) else 1
+
+
+def show(wanted: Wanted) -> int:
+    """What is kept of the model, and whether it still holds."""
+    found = builds(wanted.config.model, wanted.files)
+    place = wanted.profile or profile.find()
+    if place is None:
+        looked = ", ".join(map(str, profile.places()))
+        raise CannotMeasure(f"there is no profile (looked for {looked}); vigild tune makes one")
+    try:
+        kept = profile.load(place)
+    except ProfileError as error:
+        raise CannotMeasure(f"{error}; vigild tune makes a new one") from None
+    model = kept.models.get(found.name)
+    if model is None:
+        there = ", ".join(kept.models) or "nothing"
+        raise CannotMeasure(f"{place} holds {there}, but nothing of {found.name}; measure it with vigild tune")
+    preferred = runtimes.preferred(wanted.config.model.runtime)
+    if reason := profile.stale(kept, profile.this_board()) or profile.stale_runtime(model, preferred):
+        print(f"vigild: {place} is stale: {reason}; run vigild tune again.", file=sys.stderr)
+    _tell(wanted, found.name, model, place, found.absent)
+    return 0
+
+
+@contextlib.contextmanager
+def _quiet(wanted: Wanted) -> Iterator[None]:
+    """No daemon works meanwhile, or that is said. Raises CannotMeasure when one does and nothing was said of it."""
+    daemon = find_daemon(wanted.config.daemon, wanted.socket)
+    if daemon.hello is None:
+        yield
+        return
+    if wanted.daemon == "stop":
+        raise CannotMeasure(
+            f"a vigild daemon runs ({daemon.path}) and would disturb every measurement; stop it, let it pause "
+            "meanwhile with --pause, or measure beside it with --anyway"
+        )
+    if wanted.daemon == "anyway":
+        print(f"vigild: a daemon runs beside this ({daemon.path}): the times say little.", file=sys.stderr)
+        yield
+        return
+    with paused(daemon.path):
+        yield
+
+
+def _stopped(run: Measuring, place: Path) -> int:
+    """Ctrl-C: what is there so far, and how to go on."""
+    rows = run.rows()
+    for line in table.lines(rows):
+        print(line)
+    if rows:
+        print(
+            f"vigild: stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
+            "The profile is written at the end.",
+            file=sys.stderr,
+        )
+    return EXIT_INTERRUPTED
+
+
+def _keep(wanted: Wanted, found: Builds, run: Measuring, rows: list[Row], place: Path) -> ModelProfile:
+    """Write the profile and the picture."""
+    model = ModelProfile(
+        preferred=run.state.subject.runtime,
+        measured=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        budgets=wanted.budgets,
+        rows=rows,
+    )
+    board = profile.this_board()
+    old = None
+    with contextlib.suppress(ProfileError):
+        old = profile.load(place) if place.exists() else None
+    choice = _choice(model)
+    title = f"{found.name} on {board.model or board.processor or board.machine}, {model.preferred}"
+    picture = wanted.pareto or place.with_suffix(".svg")
+    try:
+        profile.save(place, profile.merged(old, board, found.name, model))
+        picture.write_text(pareto.svg(rows, choice.row, title))
+    except OSError as error:
+        raise CannotMeasure(f"{error.filename} cannot be written: {error.strerror}") from None
+    print(f"vigild: the profile is {place}, its picture {picture}.", file=sys.stderr)
+    return model
+
+
+def _choice(model: ModelProfile) -> Choice:
+    return choose(model.rows, model.budgets, len(os.sched_getaffinity(0)))
+
+
+def _tell(wanted: Wanted, name: str, model: ModelProfile, place: Path, absent: list[str]) -> None:
+    """The table and the sentence, or JSON."""
+    choice = _choice(model)
+    if wanted.as_json:
+        sys.stdout.write(msgspec.json.encode(model).decode() + os.linesep)
+        return
+    for line in table.lines(model.rows):
+        print(line)
+    for warning in words.warnings(model.rows):
+        print(warning)
+    if absent:
+        print(f"Not here, so not measured: {', '.join(absent)} (vigild models list).")
+    print(words.sentence(model.rows, choice, model.budgets))
+    if choice.row is None or wanted.files or wanted.config.model.path:
+        return
+    seen_by_daemon = place.absolute() in profile.places()
+    if seen_by_daemon and choice.row.delegate in ("xnnpack", "edgetpu"):
+        print('The daemon takes this from the profile where model.variant is "auto" (the default).')
+    else:
+        print("In the daemon's configuration:\n  " + "\n  ".join(words.settings(choice.row, name)))

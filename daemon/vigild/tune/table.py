@@ -1,0 +1,90 @@
+"""The measurements as a table for people.
+
+VARIANT  INPUT         DELEGATE  THREADS   P50 ms  P95 ms  FIRST ms  LOAD ms  CPU ms  CORES  MEMORY  ACCURACY
+int8     192x192 int8  xnnpack         1    0.842   0.912      1.31     41.2   0.880   1.00  41 MiB  99.1 % agree
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vigild.figures import mebibytes
+from vigild.tune.profile import Row
+
+_RIGHT = frozenset({"THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES", "MEMORY", "RISE °C"})
+
+
+def lines(rows: Iterable[Row]) -> Iterator[str]:
+    """A head, a line for each setting that runs, and below them one for each that does not."""
+    everything = list(rows)
+    working = [row for row in everything if row.works]
+    heat = any(row.rise_celsius is not None for row in working)
+    judged = any(row.accuracy is not None or row.dropped for row in working)
+    head = ["VARIANT", "INPUT", "DELEGATE", "THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES"]
+    head += ["MEMORY", *(["RISE °C"] if heat else []), *(["ACCURACY"] if judged else [])]
+    if working:
+        yield from _aligned(head, [_cells(row, heat, judged) for row in working])
+    failed = [row for row in everything if not row.works and row.failed]
+    for row in failed:
+        what = f"{row.variant} on {row.delegate}, {row.threads} thread{'' if row.threads == 1 else 's'}"
+        yield f"{what if row.delegate else row.variant}: {row.failed}"
+
+
+def _cells(row: Row, heat: bool, judged: bool) -> list[str]:
+    cells = [
+        row.variant,
+        f"{row.width}x{row.height} {row.dtype}",
+        delegate(row),
+        str(row.threads),
+        figure(row.p50_ms),
+        figure(row.p95_ms),
+        figure(row.first_ms),
+        figure(row.load_ms),
+        figure(row.cpu_ms),
+        f"{row.cores_busy:.2f}",
+        mebibytes(row.memory_bytes),
+    ]
+    if heat:
+        cells.append("" if row.rise_celsius is None else f"{row.rise_celsius:+.1f}")
+    if judged:
+        cells.append(row.dropped or accuracy(row))
+    return cells
+
+
+def delegate(row: Row) -> str:
+    """What executes the graph, and how much of it where that is not all: "xnnpack (3 of 65 nodes)"."""
+    if row.delegate == "none" or not row.total_nodes or row.delegate_nodes == row.total_nodes:
+        return row.delegate
+    return f"{row.delegate} ({row.delegate_nodes} of {row.total_nodes} nodes)"
+
+
+def figure(value_ms: float) -> str:
+    """Three digits: "0.842", "3.12", "47.1", "612"."""
+    if value_ms >= 100:
+        return f"{value_ms:.0f}"
+    return f"{value_ms:.1f}" if value_ms >= 10 else f"{value_ms:.2f}" if value_ms >= 1 else f"{value_ms:.3f}"
+
+
+def accuracy(row: Row) -> str:
+    """ "AP 0.228 (AP50 0.374), 97.1 % agree" """
+    of = row.accuracy
+    if of is None:
+        return ""
+    parts = []
+    if of.ap is not None and of.ap50 is not None:
+        parts.append(f"AP {of.ap:.3f} (AP50 {of.ap50:.3f})")
+    if of.found is not None and of.missed is not None:
+        parts.append(f"{of.found} of {of.found + of.missed} shapes, {of.invented} invented")
+    if of.agreement is not None:
+        parts.append("the reference" if of.reference == row.variant else f"{100 * of.agreement:.1f} % agree")
+    return ", ".join(parts) or "nothing to compare was seen"
+
+
+def _aligned(head: list[str], table: list[list[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in [head, *table]) for column in range(len(head))]
+    for row in [head, *table]:
+        cells = [
+            text.rjust(width) if name in _RIGHT else text.ljust(width)
+            for name, text, width in zip(head, row, widths, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()

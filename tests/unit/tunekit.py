@@ -1,0 +1,32 @@
+"""Rows of measurements, for the tests of what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vigild.tune.profile import Accuracy, Row
+
+
+def row(variant: str = "int8", threads: int = 1, delegate: str = "xnnpack", p50_ms: float = 3.0, **more: Any) -> Row:
+    """A setting that runs; `agreement`, `ap`, `found`, ... go into its accuracy."""
+    judged = {key: more.pop(key) for key in list(more) if key in Accuracy.__struct_fields__}
+    facts: dict[str, Any] = {
+        "sha256": variant.encode().hex().ljust(64, "0")[:64],
+        "width": 300,
+        "height": 300,
+        "dtype": "int8",
+        "runtime": "litert",
+        "runtime_version": "2.3.0",
+        "delegate_nodes": 0 if delegate == "none" else 60,
+        "total_nodes": 60,
+        "rounds": 3,
+        "p95_ms": 1.2 * p50_ms,
+        "first_ms": 2 * p50_ms,
+        "load_ms": 50.0,
+        "cpu_ms": p50_ms,
+        "cores_busy": 1.0,
+        "memory_bytes": 40 * 2**20,
+    }
+    if judged:
+        facts["accuracy"] = Accuracy(**{"pictures": 100, "reference": "float32", **judged})
+    return Row(variant=variant, threads=threads, delegate=delegate, p50_ms=p50_ms, **{**facts, **more})
