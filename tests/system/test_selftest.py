@@ -151,7 +151,7 @@ def test_a_delegate_that_is_wrong_a_little(delegate: Path) -> None:
     (one,) = found["outcomes"]
     assert (one["state"], one["truth"]["found"], one["truth"]["invented"]) == ("wrong", OBJECTS, 0)
     assert one["agreement"]["score"] == pytest.approx(0.2, abs=0.05)
-    assert "finds every object, but its scores are off by up to" in found["verdict"]
+    assert "sees the objects, but its scores are off by up to" in found["verdict"]
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,13 @@ def test_iou_of_boxes_that_only_touch() -> None:
 def test_truth(detections: list[Detection], found: int, invented: int) -> None:
     truth = against_truth([card(*detections)])
     assert (truth.objects, truth.found, truth.invented) == (2, found, invented)
-    assert truth.right == (found == 2 and invented == 0)
+    assert truth.right == (found == 2 and invented == 0), "of two objects, none may be missed or invented"
     assert (truth.worst_iou > 0) == (found > 0)
+
+
+@pytest.mark.parametrize(("found", "invented", "right"), [(72, 0, True), (69, 0, True), (70, 1, True), (68, 0, False)])
+def test_a_model_s_own_few_mistakes_are_allowed_for(found: int, invented: int, right: bool) -> None:
+    assert Truth(objects=72, found=found, invented=invented, worst_iou=0.8).right == right
 
 
 def test_truth_over_several_cards_is_their_sum_and_their_worst() -> None:
@@ -171,6 +176,14 @@ def test_wrong_altogether_blames_the_runtime() -> None:
     said = verdict([outcome(**ALL_WRONG)])
     assert said.startswith("WRONG RESULTS: litert 2.3.0 with xnnpack finds 3 of 72 objects and invents none; ")
     assert "install vigild and the runtime again" in said
+
+
+def test_all_of_several_with_mistakes_of_the_model_s_own() -> None:
+    nearly = Truth(objects=72, found=71, invented=1, worst_iou=0.8)
+    assert verdict([outcome(), outcome()]).endswith("compute right: every object found, none invented.")
+    said = verdict([outcome(), outcome(truth=nearly)])
+    assert said == "All 2 combinations compute right: at worst 71 of 72 objects found and 1 invented."
+    assert "it finds 71 of 72 objects, invents 1, and" in verdict([outcome(truth=nearly)])
 
 
 def test_one_of_several_that_is_wrong() -> None:

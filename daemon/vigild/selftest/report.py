@@ -56,11 +56,11 @@ def verdict(outcomes: list[Outcome]) -> str:
     if not right:
         return f"Nothing was tested: {'; '.join(f'{_what(o)}: {o.reason}' for o in outcomes)}."
     if len(right) > 1:
-        return f"All {len(right)} combinations compute right: every object found, none invented."
+        return f"All {len(right)} combinations compute right: {_worst(right)}."
     (one,) = right
     assert one.truth is not None
     agrees = f", and agrees with plain kernels within {_off(one.agreement)} of a score" if one.agreement else ""
-    return f"{_with(one)} computes right: it finds {_count(one.truth)}, invents none{agrees}."
+    return f"{_with(one)} computes right: it finds {_count(one.truth)}, invents {one.truth.invented or 'none'}{agrees}."
 
 
 def as_json(outcomes: list[Outcome]) -> bytes:
@@ -97,6 +97,14 @@ def _with(outcome: Outcome) -> str:
 
 def _name(delegate: str) -> str:
     return "plain kernels" if delegate == "none" else delegate
+
+
+def _worst(outcomes: list[Outcome]) -> str:
+    truths = [outcome.truth for outcome in outcomes if outcome.truth is not None]
+    if not any(truth.mistakes for truth in truths):
+        return "every object found, none invented"
+    worst = max(truths, key=lambda truth: truth.mistakes)
+    return f"at worst {_count(worst)} found and {worst.invented or 'none'} invented"
 
 
 def _count(truth: Truth) -> str:
@@ -140,7 +148,7 @@ def _fault(outcome: Outcome) -> str:
 def _differs(agreement: Agreement, dtype: str) -> str:
     tolerance = SCORE_TOLERANCE_FLOAT if dtype == "float32" else SCORE_TOLERANCE_INT8
     return (
-        f"finds every object, but its scores are off by up to {agreement.score:.2f} from those of plain kernels "
+        f"sees the objects, but its scores are off by up to {agreement.score:.2f} from those of plain kernels "
         f"(rounding explains {tolerance}) and its boxes agree to an IoU of {agreement.iou:.2f} "
         f"(rounding explains {LEAST_AGREEING_IOU})"
     )
