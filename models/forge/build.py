@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 
 from forge.batches import MakeSample
-from forge.evaluate import Detection, Runner, coco_ap
 from forge.export import Image, export
+from forge.held_out import on_held_out, table
 from forge.judge import on_test_card
 from forge.metadata import Card
 from forge.photos import Photo, PhotoSampler, load_frames, load_photos
@@ -55,17 +54,6 @@ def testcard(config: TrainConfig, run: Path, out: Path) -> None:
         print(on_test_card(path, cards=10))
 
 
-def _on_photos(path: Path, photos: list[Photo], labels: tuple[str, ...]) -> dict[str, tuple[float, float, int]]:
-    """AP on held-out photographs, each judged for the classes people labelled in it."""
-    runner = Runner(path)
-    truths: list[list[tuple[str, tuple[float, ...]]]] = []
-    results: list[list[Detection]] = []
-    for photo in photos:
-        truths.append([(c, tuple(box)) for c, box in zip(photo.classes, photo.boxes.tolist(), strict=True)])
-        results.append(runner.detect(photo.image))
-    return coco_ap(labels, truths, results, judged=[photo.judged for photo in photos])
-
-
 def _teacher(source: Path, photos: list[Photo], run: Path) -> Teacher:
     """The int8 teacher of a run, made once."""
     path = run / "teacher.tflite"
@@ -85,9 +73,10 @@ def photos(
     frames: Path | None,
     frames_seen: Path | None,
     teacher: Path | None,
+    start: Path | None,
     export_only: bool,
 ) -> None:
-    """Train and export the detector of people and vehicles; report.json and print what it is worth."""
+    """Train and export the detector of people and vehicles; a table beside it, and printed, says what it is worth."""
     cv2.setNumThreads(1)  # its pictures are small, and the cores are for training
     labels = config.net.labels
     real = tuple(label for label in labels if label not in SHAPES)
@@ -97,7 +86,7 @@ def photos(
     print(f"{len(training)} pictures to train on, {len(held_out)} held out", flush=True)
     sampler = PhotoSampler(training, real)
     if not export_only:
-        train(config, sampler.sample, run, _teacher(teacher, training, run) if teacher else None)
+        train(config, sampler.sample, run, _teacher(teacher, training, run) if teacher else None, start)
     detector = load_detector(run / "checkpoint.pt")
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)
@@ -118,10 +107,9 @@ def photos(
         logit_shift=torch.tensor(shift),
         variants=("int8", "float16", "float32"),
     )
-    report = {}
-    for variant, path in files.items():
-        ap = _on_photos(path, held_out, real)
-        report[variant] = {label: {"ap": a, "ap50": b, "objects": n} for label, (a, b, n) in ap.items()}
-        print(variant, {label: (round(a, 3), round(b, 3), n) for label, (a, b, n) in ap.items()})
+    report = {variant: on_held_out(path, held_out, real) for variant, path in files.items()}
+    text = table(report)
+    print(text, flush=True)
+    (out / f"{name}.md").write_text(text + "\n")
+    for path in files.values():
         print(on_test_card(path, cards=10), flush=True)
-    (out / "report.json").write_text(json.dumps(report, indent=1))

@@ -116,11 +116,18 @@ def tally(truth: Iterable[tuple[str, tuple[float, ...]]], detections: list[Detec
     return Tally(len(objects), found, invented)
 
 
+Truths = list[list[tuple[str, tuple[float, ...]]]]
+"""Per picture: label and relative box (xmin, ymin, xmax, ymax) of each object."""
+
+_SIDE = 1000.0
+"""Pictures are judged in relative boxes; pycocotools wants pixels."""
+
+
 def coco_ap(
     labels: tuple[str, ...],
-    truths: list[list[tuple[str, tuple[float, ...]]]],
+    truths: Truths,
     results: list[list[Detection]],
-    ignored: list[list[tuple[str, tuple[float, ...]]]] | None = None,
+    ignored: Truths | None = None,
     judged: list[frozenset[str]] | None = None,
 ) -> dict[str, tuple[float, float, int]]:
     """label to (AP, AP50, objects) with pycocotools; "all" is the mean of those that occur.
@@ -128,61 +135,79 @@ def coco_ap(
     truths, results: per picture. ignored: per picture, boxes that are no error to find. judged: per
     picture, the labels it is labelled for; others in it are left out altogether.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    side = 1000.0
     report: dict[str, tuple[float, float, int]] = {}
     for label in labels:
-        images, annotations, found = [], [], []
-        for index, (truth, result) in enumerate(zip(truths, results, strict=True), 1):
-            if judged is not None and label not in judged[index - 1]:
-                continue
-            images.append({"id": index, "width": side, "height": side})
-            boxes = [(box, 0) for name, box in truth if name == label]
-            boxes += [(box, 1) for name, box in (ignored[index - 1] if ignored else []) if name == label]
-            for box, crowd in boxes:
-                w, h = (box[2] - box[0]) * side, (box[3] - box[1]) * side
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": index,
-                        "category_id": 1,
-                        "bbox": [box[0] * side, box[1] * side, w, h],
-                        "area": w * h,
-                        "iscrowd": crowd,
-                    }
-                )
-            for detection in result:
-                if detection.label == label:
-                    b = detection.box
-                    found.append(
-                        {
-                            "image_id": index,
-                            "category_id": 1,
-                            "bbox": [b[0] * side, b[1] * side, (b[2] - b[0]) * side, (b[3] - b[1]) * side],
-                            "score": detection.score,
-                        }
-                    )
-        objects = sum(not a["iscrowd"] for a in annotations)
-        if not objects:
-            continue
-        if not found:
+        judge, objects = judge_label(label, truths, results, ignored, judged)
+        if judge is not None:
+            report[label] = (*summary(judge), objects)
+        elif objects:
             report[label] = (0.0, 0.0, objects)
-            continue
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO()
-            coco.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": label}]}
-            coco.createIndex()
-            judge = COCOeval(coco, coco.loadRes(found), "bbox")
-            judge.evaluate()
-            judge.accumulate()
-            judge.summarize()
-        report[label] = (float(judge.stats[0]), float(judge.stats[1]), objects)
     if report:
         mean = np.mean([(ap, ap50) for ap, ap50, _ in report.values()], axis=0)
         report["all"] = (float(mean[0]), float(mean[1]), sum(count for _, _, count in report.values()))
     return report
+
+
+def judge_label(
+    label: str,
+    truths: Truths,
+    results: list[list[Detection]],
+    ignored: Truths | None = None,
+    judged: list[frozenset[str]] | None = None,
+) -> tuple[Any, int]:
+    """(the evaluated pycocotools COCOeval of one label, its objects); None where there is no object or no detection.
+
+    Arguments as of `coco_ap`.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    images, annotations, found = [], [], []
+    for index, (truth, result) in enumerate(zip(truths, results, strict=True), 1):
+        if judged is not None and label not in judged[index - 1]:
+            continue
+        images.append({"id": index, "width": _SIDE, "height": _SIDE})
+        boxes = [(box, 0) for name, box in truth if name == label]
+        boxes += [(box, 1) for name, box in (ignored[index - 1] if ignored else []) if name == label]
+        for box, crowd in boxes:
+            x, y, w, h = _in_pixels(box)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index,
+                    "category_id": 1,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": crowd,
+                }
+            )
+        for detection in result:
+            if detection.label == label:
+                entry = {"image_id": index, "category_id": 1, "score": detection.score}
+                found.append({**entry, "bbox": _in_pixels(detection.box)})
+    objects = sum(not a["iscrowd"] for a in annotations)
+    if not objects or not found:
+        return None, objects
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": label}]}
+        coco.createIndex()
+        judge = COCOeval(coco, coco.loadRes(found), "bbox")
+        judge.evaluate()
+    return judge, objects
+
+
+def summary(judge: Any) -> tuple[float, float]:
+    """(AP, AP50) of an evaluated COCOeval."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.accumulate()
+        judge.summarize()
+    return float(judge.stats[0]), float(judge.stats[1])
+
+
+def _in_pixels(box: tuple[float, ...]) -> list[float]:
+    """Relative corners as x, y, width, height."""
+    return [box[0] * _SIDE, box[1] * _SIDE, (box[2] - box[0]) * _SIDE, (box[3] - box[1]) * _SIDE]
 
 
 def on_coco(

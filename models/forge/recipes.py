@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from forge.net import NetConfig
 from forge.train import TrainConfig
 from vigild.camera.testcard import LABELS
@@ -33,4 +35,16 @@ PHOTOS = TrainConfig(
     bfloat16=True,
     imitation=(1.0, 0.2),
     rounded_from=0.92,
+)
+
+# For the smallest boards and for shedding load: the same network, which goes on from the first one's end and gets
+# used to how large things are in its smaller pictures.
+PHOTOS_192 = dataclasses.replace(
+    PHOTOS,
+    net=dataclasses.replace(PHOTOS.net, size=192),
+    minutes=10,
+    rate=3e-4,
+    stages=(),
+    imitation=(0.2, 0.2),
+    rounded_from=0.3,
 )

@@ -124,7 +124,9 @@ class _Pupil(nn.Module):
 class _Run:
     """Everything a checkpoint holds."""
 
-    def __init__(self, config: TrainConfig, folder: Path, make: MakeSample, teacher: Teacher | None) -> None:
+    def __init__(
+        self, config: TrainConfig, folder: Path, make: MakeSample, teacher: Teacher | None, start: Path | None
+    ) -> None:
         self.config = config
         self.path = folder / "checkpoint.pt"
         torch.manual_seed(config.seed)
@@ -146,6 +148,12 @@ class _Run:
         self.seconds = 0.0
         if self.path.exists():
             self.load()
+        elif start is not None:
+            state = torch.load(start, weights_only=True)
+            for net in (self.net, self.averaged):
+                net.load_state_dict(state["averaged"])
+            if self.imitation is not None and state["imitation"]:
+                self.imitation.load_state_dict(state["imitation"])
 
     @property
     def progress(self) -> float:
@@ -201,10 +209,13 @@ def load_detector(checkpoint: Path) -> Detector:
     return net.eval()
 
 
-def train(config: TrainConfig, make: MakeSample, folder: Path, teacher: Teacher | None = None) -> Detector:
+def train(
+    config: TrainConfig, make: MakeSample, folder: Path, teacher: Teacher | None = None, start: Path | None = None
+) -> Detector:
     """Train, or go on training, in `folder`; the averaged network, in evaluation mode.
 
     teacher: to be imitated beside what the samples say; a run has one from its beginning, or never.
+    start: the checkpoint of another run, whose averaged network this one begins with.
 
     Raises NonFiniteLossError when the loss is NaN or infinite several steps in a row, also after going
     back to the last checkpoint once.
@@ -212,7 +223,7 @@ def train(config: TrainConfig, make: MakeSample, folder: Path, teacher: Teacher 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
     torch.set_num_threads(config.threads)
-    run = _Run(config, folder, make, teacher)
+    run = _Run(config, folder, make, teacher, start)
     bad_in_a_row, went_back = 0, False
     while run.progress < 1.0:
         size = run.size
@@ -238,7 +249,8 @@ def train(config: TrainConfig, make: MakeSample, folder: Path, teacher: Teacher 
                 if torch.isfinite(norm):  # a finite loss may still have an infinite gradient
                     run.optimiser.step()
                 # A young average would be made of the random start; let its memory grow with the run.
-                _average(run.averaged, run.net, min(config.average, (1 + run.step) / (10 + run.step)))
+                young = 1.0 if start is not None else (1 + run.step) / (10 + run.step)
+                _average(run.averaged, run.net, min(config.average, young))
                 totals.add(class_loss, box_loss, distance)
             else:
                 bad_in_a_row += 1
