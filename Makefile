@@ -4,7 +4,7 @@
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
-#   make forge-setup | test-forge                         how the embedded models are made (2.3 GB)
+#   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
 #   make help        this text
 
@@ -17,7 +17,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge bench fuzz clean
+.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge models bench fuzz clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +84,24 @@ $(FORGE_VENV)/.ready: models/forge/requirements.txt
 
 test-forge: forge-setup
 	PYTHONPATH=models:daemon $(FORGE_VENV)/bin/python -m pytest tests/forge
+
+# The embedded models from the beginning: DATA, a folder as docs/training.md describes; VIDEOS, unlabelled ones;
+# TEACHER, the float32 COCO SSD-MobileNet v1; LABELLER and its LABELS, a COCO model with the op. Hours; goes on
+# where it was when it is started again.
+MODELS_RUN ?= build/models
+FORGE := PYTHONPATH=models:daemon $(FORGE_VENV)/bin/python -m forge
+PHOTOS = $(FORGE) photos --data '$(DATA)' --seen $(MODELS_RUN)/seen.json --frames $(MODELS_RUN)/frames \
+  --frames-seen $(MODELS_RUN)/frames.json --teacher '$(TEACHER)' --out $(MODELS_RUN)/out
+
+models: forge-setup
+	@test -n '$(DATA)' -a -n '$(TEACHER)' -a -n '$(LABELLER)' -a -n '$(LABELS)' || { \
+	  echo "make models needs DATA=, TEACHER=, LABELLER= and LABELS= (and VIDEOS=, if any): see docs/training.md"; exit 1; }
+	@mkdir -p $(MODELS_RUN)/frames
+	test -z '$(VIDEOS)' || $(FORGE) frames $(VIDEOS) --out $(MODELS_RUN)/frames
+	test -e $(MODELS_RUN)/seen.json || $(FORGE) pseudo --model '$(LABELLER)' --labels '$(LABELS)' --images '$(DATA)/images' --out $(MODELS_RUN)/seen.json
+	test -e $(MODELS_RUN)/frames.json || $(FORGE) pseudo --model '$(LABELLER)' --labels '$(LABELS)' --images $(MODELS_RUN)/frames --out $(MODELS_RUN)/frames.json
+	$(PHOTOS) --run $(MODELS_RUN)/256
+	$(PHOTOS) --run $(MODELS_RUN)/192 --size 192 --start $(MODELS_RUN)/256/checkpoint.pt
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)

@@ -18,6 +18,7 @@ COMMANDS = {
     "pseudo": "Run a COCO model over pictures and write down what it sees.",
     "variants": "Make every tensor setting of a network, judge and time them, and leave out what is spoilt.",
     "prune": "Keep only some classes of a network, as float32, and show what that saves.",
+    "frames": "Take still pictures from videos, for a COCO model to label.",
     "judge": "Run a model over the test card and report what it finds, misses and invents.",
 }
 """Name of the command and of its module, and its line in the help."""

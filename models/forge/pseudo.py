@@ -13,6 +13,7 @@ import numpy as np
 
 from forge.anchors import box_iou
 from forge.evaluate import Detection, Image, Runner
+from forge.progress import ProgressLine
 
 KEEP_SCORE = 0.15
 """Below, what a teacher sees is noise even as a doubt."""
@@ -37,6 +38,7 @@ def look(model: Path, labels: Path, folder: Path, classes: frozenset[str]) -> Se
     """Run the teacher over every picture below `folder`."""
     runner = Runner(model, labels.read_text().split("\n"))
     seen: Seen = {}
+    progress = ProgressLine()
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     for index, path in enumerate(pictures):
         image = cv2.imread(str(path))
@@ -44,8 +46,7 @@ def look(model: Path, labels: Path, folder: Path, classes: frozenset[str]) -> Se
             continue
         found = [d for d in _in_windows(runner, image) if d.label in classes]
         seen[str(path.relative_to(folder))] = [(d.label, round(d.score, 3), d.box) for d in found]
-        if index % 100 == 0:
-            print(f"{index} of {len(pictures)} pictures", flush=True)
+        progress(f"pictures of {folder.name}", index + 1, len(pictures))
     return seen
 
 

@@ -22,6 +22,7 @@ from forge.batches import MakeSample, TargetMaker, lessons_of, prefetch
 from forge.imitation import Imitation, Lessons
 from forge.losses import detection_loss
 from forge.net import Detector, NetConfig
+from forge.progress import ProgressLine
 from forge.qat import FakeQuantization
 from forge.teacher import Teacher
 
@@ -225,6 +226,7 @@ def train(
     torch.set_num_threads(config.threads)
     run = _Run(config, folder, make, teacher, start)
     bad_in_a_row, went_back = 0, False
+    progress = ProgressLine()
     while run.progress < 1.0:
         size = run.size
         targets = TargetMaker(config.net.labels, size, config.net.levels)
@@ -261,6 +263,7 @@ def train(
             # A pause (a stopped process) is not training time: no step takes 20 s otherwise.
             run.seconds += min(time.monotonic() - ended, _LONGEST_STEP_S)
             ended = time.monotonic()
+            progress(f"training, step {run.step}, per mille", int(1000 * run.progress), 1000)
             if run.step % _LOG_STEPS == 0:
                 speed = totals.steps * config.batch / (time.monotonic() - started)
                 print(
