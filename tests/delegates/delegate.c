@@ -11,7 +11,7 @@
  *   WHAT@N             WHAT happens in its Nth invoke (the 1st is the dry run; 0: on creation)
  *     hangs@N aborts@N segfaults@N fails@N slow:MS@N (from the Nth on, MS milliseconds more each)
  *   reverses@N         from its Nth invoke on, the results stand in the wrong order
- *   shrinks@N          from its Nth invoke on, the results are a fifth too small
+ *   shrinks@N          from its Nth invoke on, the results are 15 % too small
  *   COUNTx:WORD        only the first COUNT processes do WORD, the others work; counted by the size
  *                      of the file $DELEGATE_BEHAVIOUR.count
  *
@@ -197,7 +197,7 @@ static int kernel_invoke(Context *context, Node *node) {
     for (size_t k = 0; k < in->bytes; k++) {
       int value = in->type == INT8 ? ((int8_t *)in->data)[k] : ((uint8_t *)in->data)[k];
       float real = in->params.scale * (float)(value - in->params.zero_point);
-      out[lies("reverses") ? in->bytes - 1 - k : k] = lies("shrinks") ? 0.8f * real : real;
+      out[lies("reverses") ? in->bytes - 1 - k : k] = lies("shrinks") ? 0.85f * real : real;
     }
   }
   return OK;

@@ -146,11 +146,11 @@ def test_a_delegate_that_is_wrong_once_in_a_while(delegate: Path) -> None:
 
 
 def test_a_delegate_that_is_wrong_a_little(delegate: Path) -> None:
-    """It finds every object, so the truth alone would not tell."""
+    """It sees the objects, so the truth alone would not tell."""
     found = report(*demanded(delegate, "shrinks@1"))
     (one,) = found["outcomes"]
-    assert (one["state"], one["truth"]["found"], one["truth"]["invented"]) == ("wrong", OBJECTS, 0)
-    assert one["agreement"]["score"] == pytest.approx(0.2, abs=0.05)
+    assert one["state"] == "wrong"
+    assert 0.1 < one["agreement"]["score"] <= 0.15
     assert "sees the objects, but its scores are off by up to" in found["verdict"]
 
 

@@ -149,8 +149,8 @@ def _differs(agreement: Agreement, dtype: str) -> str:
     tolerance = SCORE_TOLERANCE_FLOAT if dtype == "float32" else SCORE_TOLERANCE_INT8
     return (
         f"sees the objects, but its scores are off by up to {agreement.score:.2f} from those of plain kernels "
-        f"(rounding explains {tolerance}) and its boxes agree to an IoU of {agreement.iou:.2f} "
-        f"(rounding explains {LEAST_AGREEING_IOU})"
+        f"(up to {tolerance} is taken for rounding) and its boxes agree to an IoU of {agreement.iou:.2f} "
+        f"({LEAST_AGREEING_IOU} is taken for rounding)"
     )
 
 
