@@ -1,6 +1,6 @@
 """The good files that cases are made from.
 
-models() -> tiny networks of each kind of output, the embedded model, and shared ones where they are
+models() -> tiny networks of each kind of output, the embedded model (its default variant), and shared ones where they are
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fuzz import structure
 from unit import modelkit
+from vigild.models import embedded
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / "shared" / "assets" / "models"
@@ -46,7 +47,7 @@ def models(with_shared: bool = True) -> list[Model]:
     """Each parsed once for the places of its structure."""
     with tempfile.TemporaryDirectory() as name:
         found = [Model(name, data, structure.find(data), 1.0, beside) for name, data, beside in _tiny(Path(name))]
-    paths = sorted((REPO / "models" / "embedded").glob("*.tflite"))
+    paths = [embedded.default_file()]
     if with_shared and SHARED.is_dir():
         paths += sorted(SHARED.glob("*/*.tflite"))
     return found + [Model(path.stem, path, structure.find(path.read_bytes()), 0.01, {}) for path in paths]
