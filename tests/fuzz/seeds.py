@@ -1,6 +1,6 @@
 """The good files that cases are made from.
 
-models() -> tiny networks of each kind of output, the embedded model (its default variant), and shared ones where they are
+models() -> tiny networks of each kind of output, the embedded one (as it runs by default), and shared ones, if any
 """
 
 from __future__ import annotations
