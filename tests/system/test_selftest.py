@@ -180,6 +180,16 @@ def test_all_with_a_wrong_delegate_names_what_is_right(delegate: Path) -> None:
     assert f"; {INSTALLED[0]} " in verdict and " computes right; " in verdict
 
 
+def test_a_delegate_that_takes_no_node(delegate: Path) -> None:
+    """Alone it proves nothing; among all variants there may be some that it is not made for."""
+    (one,) = report(*demanded(delegate, "idle"))["outcomes"]
+    assert (one["state"], one["code"]) == ("failed", "delegate")
+    found = report("--all", *demanded(delegate, "idle"))
+    assert found["passed"]
+    states = {one["state"] for one in found["outcomes"] if one.get("delegate") == str(delegate)}
+    assert states == {"skipped"}
+
+
 def test_a_delegate_that_is_not_there() -> None:
     found = report("-o", "model.delegate=/nowhere/lib.so")
     assert "/nowhere/lib.so cannot be loaded" in found["verdict"]

@@ -34,6 +34,9 @@ CARD_LIMIT_S = 5.0
 _OF_THE_DELEGATE = ("delegate", "edgetpu_model")
 """Refusals after which the next rung of the ladder is worth trying."""
 
+_TOOK_NONE = "took none of the model's"
+"""What a delegate is refused with that is not made for a model's type (`detector.model`)."""
+
 State = Literal["right", "wrong", "failed", "skipped"]
 """failed: it gave no results at all; skipped: it cannot be tried here."""
 
@@ -128,7 +131,10 @@ class Selftests:
                 continue
             for variant, delegate in ((v, d) for v in variants for d in delegates):
                 done = self._run(variant, package.name, delegate)
-                yield self._outcome(variant, package.name, delegate, done)
+                outcome = self._outcome(variant, package.name, delegate, done)
+                if outcome.code == "delegate" and _TOOK_NONE in outcome.reason:
+                    outcome.state = "skipped"  # an accelerator for 8-bit graphs has no business with the float ones
+                yield outcome
                 if done.code in ("runtime", "import") or died_starting(done.tried):
                     break  # the runtime itself does not work: once is enough
 
