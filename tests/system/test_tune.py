@@ -97,7 +97,7 @@ def test_the_embedded_model_and_a_daemon_that_takes_what_was_found(tmp_path: Pat
     assert lines[0].startswith("VARIANT") and "P50 ms" in lines[0]
     assert re.search(r" 14\d of 144 shapes, \d invented", out)
     assert lines[-1] == 'The daemon takes this from the profile where model.variant is "auto" (the default).'
-    assert f"the profile is {tune.profile}" in err and (tmp_path / "tune.svg").read_text().startswith("<svg")
+    assert f"The profile is {tune.profile}" in err and (tmp_path / "tune.svg").read_text().startswith("<svg")
     assert not tune.profile.with_name("tune.json.part").exists()
     (name,) = json.loads(tune.profile.read_text())["models"]
     rows = tune.model(name)["rows"]
@@ -171,16 +171,16 @@ def test_stopped_and_gone_on_with(quarters: Tune) -> None:
     assert process.returncode == 130, err
     before = trials()
     assert 2 <= len(before) < 16 and len(out.splitlines()) >= 2
-    assert f"stopped; what is measured is kept in {part}" in err and not quarters.profile.exists()
+    assert f"Stopped; what is measured is kept in {part}" in err and not quarters.profile.exists()
     _, err = quarters.run("--model", "quarters", *TWICE)
-    assert f"went on with a run that was stopped; {len(before)} results were there" in err
+    assert f"Going on with a run that was stopped; {len(before)} results are there." in err
     assert not part.exists()
     kept = {(row["variant"], row["delegate"], row["threads"]): row for row in quarters.model()["rows"]}
     assert len(kept) == 8
     # Another file in between, and nothing of it is believed.
     part.write_text(json.dumps({"subject": {}, "trials": before}))
     _, err = quarters.run("--model", "quarters", *TWICE, "--delegates", "xnnpack")
-    assert f"begun anew, since {part} is damaged" in err
+    assert f"Begun anew, since {part} is damaged" in err
 
 
 def test_killed_it_leaves_no_process_behind(quarters: Tune) -> None:
@@ -219,7 +219,7 @@ def test_a_delegate_that_aborts_costs_one_row(
         "--threads", "1",
     )  # fmt: skip
     (died,) = [line for line in out.splitlines() if "SIGABRT" in line]
-    assert died.startswith(f"cpu on {tmp_path}/lib/libedgetpu.so.1, 1 thread: ") and says in died
+    assert died.startswith(f"cpu on {tmp_path}/lib/libedgetpu.so.1 (1 thread): ") and says in died
     rows = {row["delegate"]: row for row in tune.model("twins")["rows"]}
     assert "SIGABRT" in rows[f"{tmp_path}/lib/libedgetpu.so.1"]["failed"]
     assert rows["xnnpack"]["rounds"] == rows["none"]["rounds"] == 2 and "failed" not in rows["none"]
@@ -334,7 +334,8 @@ def test_one_sentence_for_each_mistake(quarters: Tune, tmp_path: Path) -> None:
 
 def test_files_instead_of_an_entry_and_json(quarters: Tune, tmp_path: Path) -> None:
     files = [str(tmp_path / "float32.tflite"), str(tmp_path / "uint8.tflite")]
-    out, _ = quarters.run("--model", *files, *QUICK, "--json", "--delegates", "none")
+    out, _ = quarters.run("--model", *files, *QUICK, "--json", "--delegates", "none", "--pareto", "front.png")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     rows = json.loads(out)["rows"]
     assert {row["variant"] for row in rows} == {"float32", "uint8"}
     assert {row["delegate"] for row in rows} == {"none"}

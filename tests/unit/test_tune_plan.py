@@ -36,9 +36,14 @@ def test_every_round_has_all_in_another_order_and_always_the_same() -> None:
 def test_hopeless() -> None:
     p50 = {("int8", "xnnpack", 1): 3.0, ("float32", "xnnpack", 1): 20.0, ("int16x8", "xnnpack", 1): 120.0}
     assert hopeless(p50) == {
-        ("int16x8", "xnnpack", 1): "given up after one round: 40 times slower than the fastest",
+        ("int16x8", "xnnpack", 1): "given up after one round: 40 times slower than the fastest on xnnpack",
     }
     assert hopeless({}) == {}
+
+
+def test_a_fast_edge_tpu_does_not_take_the_cpu_out_of_the_race() -> None:
+    p50 = {("tpu", "edgetpu", 1): 2.0, ("int8", "xnnpack", 1): 40.0, ("float32", "xnnpack", 1): 400.0}
+    assert hopeless(p50).keys() == {("float32", "xnnpack", 1)}
 
 
 def test_the_estimate_takes_what_was_seen() -> None:

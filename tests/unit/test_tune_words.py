@@ -10,6 +10,7 @@ from vigild.tune import bar, pareto, table, words
 from vigild.tune.choose import choose
 from vigild.tune.measure import Progress
 from vigild.tune.profile import Budgets, Row
+from vigild.tune.raster import paint
 
 FREE = Budgets()
 MIB = 2**20
@@ -69,11 +70,13 @@ def test_lines_of_a_configuration() -> None:
 
 def test_the_table_has_a_line_for_each() -> None:
     rows = [
-        row("float32", p50_ms=123.4, agreement=1.0, reference="float32"),
+        row("float32", p50_ms=123.4, agreement=1.0, score_error=0.0),
         row("int8", p50_ms=0.8421, ap=0.2284, ap50=0.374, delegate_nodes=3, rise_celsius=2.54),
         row("shapes", p50_ms=47.06, found=140, missed=4, invented=1),
         row("slow", dropped="given up after one round: 40 times slower than the fastest"),
         Row(variant="tpu", delegate="edgetpu", threads=1, failed="killed by SIGABRT in invoke()"),
+        Row(variant="tpu", delegate="edgetpu", threads=2, failed="killed by SIGABRT in invoke()"),
+        Row(variant="tpu", delegate="none", threads=1, failed="killed by SIGABRT in invoke()"),
         Row(variant="broken", delegate="", threads=0, failed="it is no model"),
     ]
     lines = list(table.lines(rows))
@@ -83,7 +86,10 @@ def test_the_table_has_a_line_for_each() -> None:
     assert "AP 0.228 (AP50 0.374)" in lines[2]
     assert " 47.1 " in lines[3] and "140 of 144 shapes, 1 invented" in lines[3]
     assert lines[4].endswith("given up after one round: 40 times slower than the fastest")
-    assert lines[5:] == ["tpu on edgetpu, 1 thread: killed by SIGABRT in invoke()", "broken: it is no model"]
+    assert lines[5:] == [
+        "tpu on edgetpu (1 and 2 threads) and none (1 thread): killed by SIGABRT in invoke()",
+        "broken: it is no model",
+    ]
     assert "RISE" not in next(table.lines([row()]))
 
 
@@ -93,16 +99,30 @@ def test_the_front() -> None:
     assert pareto.front([beaten, best, fast]) == [fast, best]
 
 
+def picture(rows: list[Row], chosen: Row | None, title: str) -> ElementTree.Element:
+    return ElementTree.fromstring(pareto.svg(pareto.draw(rows, chosen, title)))
+
+
 def test_the_picture_is_svg_with_a_dot_for_each() -> None:
-    rows = [row("a<b", p50_ms=1, ap=0.1), row("c", p50_ms=50, ap=0.3), row("unknown", p50_ms=2)]
-    tree = ElementTree.fromstring(pareto.svg(rows, rows[0], "m & n"))
+    rows = [row("a<b", p50_ms=1, ap=0.1), row("c", p50_ms=50, ap=0.3, delegate="none"), row("unknown", p50_ms=2)]
+    tree = picture(rows, rows[0], "m & n")
     circles = [one for one in tree.iter() if one.tag.endswith("circle")]
-    assert len(circles) == 3  # two dots and a ring
+    assert len(circles) == 2 + 1 + 2 + 3  # two dots and a ring; in the legend two colours, the ring and plain kernels
     texts = ["".join(one.itertext()) for one in tree.iter() if one.tag.endswith("text")]
-    assert "m & n" in texts and "COCO AP" in texts and any(text.startswith("a<b, xnnpack, 1") for text in texts)
-    assert not any("unknown" in text for text in texts)
-    ElementTree.fromstring(pareto.svg([row("a", agreement=1.0)], None, "one"))
-    ElementTree.fromstring(pareto.svg([], None, "none"))
+    assert {"m & n", "COCO AP", "recommended", "plain kernels", "a<b, 1 thread: 1.00 ms"} <= set(texts)
+    assert "unknown" not in " ".join(texts)
+    picture([row("a", agreement=1.0)], None, "one")
+    assert "no accuracy was measured" in "".join(picture([], None, "none").itertext())
+
+
+def test_the_same_picture_in_pixels() -> None:
+    rows = [row("a", p50_ms=1, ap=0.1), row("b", p50_ms=50, ap=0.3)]
+    shapes = pareto.draw(rows, rows[1], "m")
+    image = paint(shapes)
+    assert image.shape == (2 * pareto.HEIGHT_PX, 2 * pareto.WIDTH_PX, 3)
+    for dot in (shape for shape in shapes if isinstance(shape, pareto.Dot) and shape.filled):
+        blue, green, red = image[round(2 * dot.y), round(2 * dot.x)]
+        assert f"#{red:02x}{green:02x}{blue:02x}" == dot.color
 
 
 def test_the_bar() -> None:

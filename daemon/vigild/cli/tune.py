@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("what comes out")
     result.add_argument("--budget", metavar="LIST", help="memory=256MiB,latency=50ms,temperature=75C")
     result.add_argument("--profile", metavar="FILE", help="where to keep it all (default: where vigild looks)")
-    result.add_argument("--pareto", metavar="FILE", help="where to draw them, as SVG (default: beside the profile)")
+    result.add_argument("--pareto", metavar="FILE", help="where to draw them, .svg or .png (default: beside it)")
     result.add_argument("--show", action="store_true", help="measure nothing: show what is kept")
     result.add_argument("--json", action="store_true", help="for programs: the model's part of the profile")
     parser.add_argument("--config", metavar="FILE", help="the daemon's configuration: its model and budgets")
@@ -103,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         return session.show(wanted) if args.show else session.measure(wanted)
-    except (CannotMeasure, ManifestError, Refused, NoDaemon, ProtocolError) as error:
+    except BrokenPipeError:
+        raise  # main's: the reader has seen enough
+    except (CannotMeasure, ManifestError, Refused, NoDaemon, ProtocolError, OSError) as error:
         return _fail(str(error), EXIT_FAILED)
 
 

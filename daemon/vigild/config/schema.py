@@ -102,7 +102,8 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         str,
         key(
             "detector",
-            "Of a manifest entry, or of the embedded model where nothing is named: auto, or a variant's name.",
+            "Of a manifest entry, or of the embedded model where nothing is named: auto (what vigild tune found best "
+            "on this board, else the first that is here), or a variant's name.",
             min_length=1,
         ),
     ] = "auto"
@@ -139,7 +140,15 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     delegate_options: Annotated[
         dict[str, str], key("detector", "Options handed to an Edge TPU or external delegate.")
     ] = {}
-    threads: Annotated[int, key("detector", "Threads of the interpreter.", ge=1, le=64)] = 1
+    threads: Annotated[
+        int,
+        key(
+            "detector",
+            'Threads of the interpreter. Left at 1 with variant = "auto": as many as vigild tune found best.',
+            ge=1,
+            le=64,
+        ),
+    ] = 1
     color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
     mean: Annotated[
         tuple[float, float, float] | None,

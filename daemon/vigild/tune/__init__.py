@@ -9,7 +9,7 @@
 `measure`      carries the plan out; stopped, it goes on where it was
 `profile`      what was measured, as a file (tune.json), and whether it still holds
 `choose`       from that and budgets to one setting, with the reason
-`table`, `words`, `pareto`   for people
+`table`, `words`, `pareto`, `raster`   for people
 
 The daemon reads `profile` and `choose` when it starts a detector; these two import the standard
 library and msgspec only. Nothing native is loaded into the command itself.

@@ -3,6 +3,7 @@
 `prepare`   converts a few pictures into the input tensors of all variants, so that `timing` needs no OpenCV
 `timing`    loads one setting as the detector worker does, and runs it for some seconds
 `accuracy`  runs one variant over pictures
+`png`       paints the Pareto front
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import msgspec
 
 from vigild.config.schema import ModelConfig
 from vigild.trial.child import Answer, Step, Task, main
+from vigild.tune.pareto import AnyShape
+
+CARDS = 24
+"""Pictures of the test card."""
 
 TENSORS = 4
 """Pictures that take turns while the time is taken: the post-process depends on what is seen."""
@@ -35,6 +40,11 @@ class Pictures(msgspec.Struct, kw_only=True, frozen=True):
     """Empty: the test card."""
     limit: int
     annotations: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many there are, at most."""
+        return self.limit if self.folder else min(self.limit, CARDS)
 
 
 class Prepare(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,6 +81,13 @@ class AccuracyTask(msgspec.Struct, kw_only=True, frozen=True):
     reference: str = ""
     """What another variant wrote there."""
     reference_name: str = ""
+
+
+class PngTask(msgspec.Struct, kw_only=True, frozen=True):
+    """What `png` is given."""
+
+    shapes: list[AnyShape]
+    path: str
 
 
 def prepare(argument: bytes, step: Step) -> Answer:
@@ -222,6 +239,25 @@ def accuracy(argument: bytes, step: Step) -> Answer:
     return result
 
 
+def png(argument: bytes, step: Step) -> Answer:
+    """Paint a drawing into a file."""
+    task = msgspec.json.decode(argument, type=PngTask)
+    step("while importing OpenCV")
+    import cv2
+
+    from vigild.tune.raster import paint
+
+    step("while painting")
+    done, data = cv2.imencode(".png", paint(task.shapes))
+    if not done:
+        return {"code": "png", "refused": "OpenCV cannot write a PNG file"}
+    try:
+        Path(task.path).write_bytes(data.tobytes())
+    except OSError as error:
+        return {"code": "png", "refused": f"{task.path} cannot be written: {error.strerror}"}
+    return {}
+
+
 class _Others:
     """What other processes take of the CPU from now on."""
 
@@ -230,9 +266,9 @@ class _Others:
 
     @staticmethod
     def _read() -> float:
-        """All cores' busy seconds since the start: user, nice, system, irq and softirq of proc(5)."""
+        """All cores' busy seconds since the start (proc(5)), with what a hypervisor stole."""
         try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
             ticks = [int(field) for field in fields]
         except (OSError, ValueError):
             return 0.0
@@ -252,7 +288,7 @@ def peak_bytes() -> int:
     return 0
 
 
-TASKS: dict[str, Task] = {"prepare": prepare, "timing": timing, "accuracy": accuracy}
+TASKS: dict[str, Task] = {"prepare": prepare, "timing": timing, "accuracy": accuracy, "png": png}
 
 
 if __name__ == "__main__":

@@ -73,30 +73,26 @@ class Measuring:
         board: Board,
         kept: Path,
         tell: Callable[[Progress], None] = lambda progress: None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        """`kept`: the file that a run which is stopped leaves. `say` gets a sentence about what it found there."""
         self._found = found
         self._candidates = candidates
         self._settings = settings
         self._board = board
         self._kept = kept
         self._tell = tell
+        self._say = say
         self._state: State | None = None
-        self.begun_anew = ""
-        """Why what an earlier run left was not used: a clause."""
-        self.resumed = 0
-        """Tries that an earlier run had made."""
 
     # ---- the run
 
     def measure(self, *, anew: bool = False) -> None:
-        """To the end. Raises CannotMeasure, OSError (it cannot be kept) and KeyboardInterrupt."""
+        """To the end. Raises CannotMeasure and KeyboardInterrupt."""
         with tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
             self._tell(Progress(0, self._total([]), 0.0, "reading the pictures and the models"))
             files = self._prepare(Path(scratch))
-            self._state, self.begun_anew = trials.load(self._kept, self._subject(files))
-            if anew:
-                self._state = State(subject=self._state.subject)
-            self.resumed = len(self._state.trials) + len(self._state.judged)
+            self._state = self._begin(self._subject(files), anew)
             self._save()  # so that a place that cannot be written to is known before the work
             self._candidates = [one for one in self._candidates if isinstance(files[one.build.name], File)]
             if not self._candidates:
@@ -124,6 +120,16 @@ class Measuring:
         return self._state
 
     # ---- steps
+
+    def _begin(self, subject: Subject, anew: bool) -> State:
+        state, why = trials.load(self._kept, subject)
+        if anew:
+            return State(subject=subject)
+        if why:
+            self._say(f"Begun anew, since {why}.")
+        if there := len(state.trials) + len(state.judged):
+            self._say(f"Going on with a run that was stopped; {there} results are there.")
+        return state
 
     def _prepare(self, scratch: Path) -> dict[str, File | str]:
         """Tensors for each build in `scratch`; what its file is, or why it cannot be used."""
@@ -297,7 +303,7 @@ class Measuring:
                 if not self._is_done(candidate, round_) and not (self._is_out(candidate.key, 2 if first else round_)):
                     left.append(Job("timing", candidate.key, settings.seconds + START_S))
         judging = self._to_judge() if first else {_pair(one): one for one in self._candidates}.values()
-        guess_s = START_S + 0.05 * settings.pictures.limit
+        guess_s = START_S + 0.05 * settings.pictures.count
         left += [Job("accuracy", (*_pair(one), 0), guess_s) for one in judging if self._judged(one) is None]
         return left
 
@@ -315,7 +321,13 @@ class Measuring:
         self._save()
 
     def _save(self) -> None:
-        save(self._kept, self.state)
+        try:
+            save(self._kept, self.state)
+        except OSError as error:
+            raise CannotMeasure(
+                f"the measurements cannot be kept at {self._kept}: {error.strerror}; "
+                "name another place with --profile FILE"
+            ) from None
 
     def _subject(self, files: dict[str, File | str]) -> Subject:
         pictures = self._settings.pictures

@@ -20,7 +20,7 @@ from vigild.tune.agreement import Found
 CARD_SIZE = (640, 480)
 CARD_SEEDS = (1, 2, 3, 4)
 CARD_FRAMES = (0, 90, 180, 270, 360, 450)
-"""24 pictures of 6 shapes each, an eighth of their orbit apart, on four backgrounds."""
+"""CARDS pictures of 6 shapes each, an eighth of their orbit apart, on four backgrounds."""
 
 CARD_LABELS = frozenset(LABELS)
 

@@ -18,12 +18,14 @@ import msgspec
 from vigild import runtimes
 from vigild.config.schema import Config
 from vigild.doctor.service import find_daemon
+from vigild.trial import parent
 from vigild.tune import cocofile, pareto, profile, table, words
+from vigild.tune.attempt import PngTask
 from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
 from vigild.tune.choose import Choice, choose
 from vigild.tune.daemon import paused
-from vigild.tune.measure import CannotMeasure, Measuring, Settings
+from vigild.tune.measure import MODULE, CannotMeasure, Measuring, Settings
 from vigild.tune.profile import Budgets, ModelProfile, ProfileError, Row
 
 EXIT_INTERRUPTED = 130
@@ -68,7 +70,12 @@ def measure(wanted: Wanted) -> int:
     place = wanted.profile or profile.own_place()
     board = profile.this_board()
     bar = Bar(sys.stderr)
-    run = Measuring(found, todo, settings, board, place.with_name(place.name + PARTIAL), bar.update)
+
+    def say(sentence: str) -> None:
+        bar.end()
+        print(f"vigild: {sentence}", file=sys.stderr)
+
+    run = Measuring(found, todo, settings, board, place.with_name(place.name + PARTIAL), bar.update, say)
     started_s = time.monotonic()
     try:
         with _quiet(wanted):
@@ -76,22 +83,18 @@ def measure(wanted: Wanted) -> int:
     except KeyboardInterrupt:
         bar.end()
         return _stopped(run, place)
-    except OSError as error:
-        raise CannotMeasure(
-            f"the measurements cannot be kept at {place}: {error.strerror}; name another place with --profile FILE"
-        ) from None
     finally:
         bar.end()
-    if run.begun_anew:
-        print(f"vigild: begun anew, since {run.begun_anew}.", file=sys.stderr)
-    if run.resumed:
-        print(f"vigild: went on with a run that was stopped; {run.resumed} results were there.", file=sys.stderr)
-    print(f"vigild: measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.", file=sys.stderr)
-    rows = run.rows()
-    model = _keep(wanted, found, run, rows, place)
+    print(f"vigild: Measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.", file=sys.stderr)
     run.finished()
+    rows = run.rows()
+    if not any(row.works for row in rows):
+        for line in table.lines(rows):
+            print(line)
+        raise CannotMeasure(f"none of the {len(todo)} settings runs here, so the profile stays as it was")
+    model = _keep(wanted, found, run, rows, place)
     _tell(wanted, found.name, model, place, found.absent)
-    return 0 if any(row.works for row in rows) else 1
+    return 0
 
 
 def show(wanted: Wanted) -> int:
@@ -129,7 +132,7 @@ def _quiet(wanted: Wanted) -> Iterator[None]:
             "meanwhile with --pause, or measure beside it with --anyway"
         )
     if wanted.daemon == "anyway":
-        print(f"vigild: a daemon runs beside this ({daemon.path}): the times say little.", file=sys.stderr)
+        print(f"vigild: A daemon runs beside this ({daemon.path}): the times say little.", file=sys.stderr)
         yield
         return
     with paused(daemon.path):
@@ -143,7 +146,7 @@ def _stopped(run: Measuring, place: Path) -> int:
         print(line)
     if rows:
         print(
-            f"vigild: stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
+            f"vigild: Stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
             "The profile is written at the end.",
             file=sys.stderr,
         )
@@ -167,11 +170,21 @@ def _keep(wanted: Wanted, found: Builds, run: Measuring, rows: list[Row], place:
     picture = wanted.pareto or place.with_suffix(".svg")
     try:
         profile.save(place, profile.merged(old, board, found.name, model))
-        picture.write_text(pareto.svg(rows, choice.row, title))
+        _draw(picture, pareto.draw(rows, choice.row, title))
     except OSError as error:
         raise CannotMeasure(f"{error.filename} cannot be written: {error.strerror}") from None
-    print(f"vigild: the profile is {place}, its picture {picture}.", file=sys.stderr)
+    print(f"vigild: The profile is {place}, its picture {picture}.", file=sys.stderr)
     return model
+
+
+def _draw(path: Path, shapes: list[pareto.AnyShape]) -> None:
+    """SVG or, by the file's name, PNG. Raises OSError and CannotMeasure."""
+    if path.suffix.lower() != ".png":
+        path.write_text(pareto.svg(shapes))
+        return
+    tried = parent.run(MODULE, "png", PngTask(shapes=shapes, path=str(path.absolute())))
+    if tried.answer is None or "refused" in tried.answer:
+        raise CannotMeasure(f"no picture was painted: {tried.death or (tried.answer or {})['refused']}")
 
 
 def _choice(model: ModelProfile) -> Choice:

@@ -24,10 +24,30 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
     head += ["MEMORY", *(["RISE °C"] if heat else []), *(["ACCURACY"] if judged else [])]
     if working:
         yield from _aligned(head, [_cells(row, heat, judged) for row in working])
-    failed = [row for row in everything if not row.works and row.failed]
-    for row in failed:
-        what = f"{row.variant} on {row.delegate}, {row.threads} thread{'' if row.threads == 1 else 's'}"
-        yield f"{what if row.delegate else row.variant}: {row.failed}"
+    reasons: dict[tuple[str, str], list[Row]] = {}
+    for row in everything:
+        if not row.works and row.failed:
+            reasons.setdefault((row.variant, row.failed), []).append(row)
+    for (variant, reason), alike in reasons.items():
+        yield f"{variant}{_settings(alike)}: {reason}"
+
+
+def _settings(rows: list[Row]) -> str:
+    """ " on xnnpack (1 and 2 threads) and none (1 thread)"; empty for a file that cannot be used."""
+    threads: dict[str, list[int]] = {}
+    for row in rows:
+        if row.delegate:
+            threads.setdefault(row.delegate, []).append(row.threads)
+    parts = [
+        f"{delegate} ({_and(map(str, counts))} thread{'' if counts == [1] else 's'})"
+        for delegate, counts in threads.items()
+    ]
+    return f" on {_and(parts)}" if parts else ""
+
+
+def _and(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _cells(row: Row, heat: bool, judged: bool) -> list[str]:
@@ -76,7 +96,8 @@ def accuracy(row: Row) -> str:
     if of.found is not None and of.missed is not None:
         parts.append(f"{of.found} of {of.found + of.missed} shapes, {of.invented} invented")
     if of.agreement is not None:
-        parts.append("the reference" if of.reference == row.variant else f"{100 * of.agreement:.1f} % agree")
+        is_reference = (of.reference, of.score_error) == (row.variant, 0.0)
+        parts.append("the reference" if is_reference else f"{100 * of.agreement:.1f} % agree")
     return ", ".join(parts) or "nothing to compare was seen"
 
 

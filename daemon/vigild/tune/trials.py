@@ -106,7 +106,7 @@ def load(path: Path, subject: Subject) -> tuple[State, str]:
     try:
         with path.open("rb") as file:
             state = msgspec.json.decode(file.read(MAX_BYTES), type=State)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return fresh, ""
     except OSError as error:
         return fresh, f"{path} cannot be read ({error.strerror})"
