@@ -16,6 +16,8 @@ COMMANDS = {
     "testcard": "Train the test-card model and export it: about 20 minutes on two free cores.",
     "photos": "Train the detector of people and vehicles, and export it: hours.",
     "pseudo": "Run a COCO model over pictures and write down what it sees.",
+    "requantize": "Make an old model, float or quantised, anew as signed int8, which runs fastest.",
+    "evaluate": "Run models over annotated pictures and print their COCO AP.",
     "variants": "Make every tensor setting of a network, judge and time them, and leave out what is spoilt.",
     "prune": "Keep only some classes of a network, as float32, and show what that saves.",
     "frames": "Take still pictures from videos, for a COCO model to label.",

@@ -9,11 +9,12 @@ One picture at a time, and a histogram for each tensor: 100 MB instead of the qu
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from forge.errors import ForgeError
 from forge.histogram import Histogram
 from forge.range_search import METHODS, Range
-from forge.source import open_source
+from forge.source import open_source, read_source
 from vigild.camera.convert import value_table
 from vigild.tensor import TensorSpec
 
@@ -53,15 +54,15 @@ class Observed:
     """By tensor name."""
     shapes: dict[str, int]
     """Number of dimensions, by tensor name."""
-    together: list[list[str]]
-    """Names that share one range, as operators between them only move values."""
+    moves: list[list[str]]
+    """For each operator that only moves values: the names of its output and inputs, which share one range."""
     fixed: dict[str, Range]
     """The input, whose range follows from the pixels and not from the pictures."""
     pictures: int
 
 
-def tensor_of(spec: TensorSpec, picture: Image) -> NDArray[np.float32]:
-    """float32 [1, S, S, 3] (or [1, 3, S, S]) of a picture that has the input's size."""
+def tensor_of(spec: TensorSpec, picture: Image) -> NDArray[Any]:
+    """[1, S, S, 3] (or [1, 3, S, S]), of the spec's dtype, of a picture that has the input's size."""
     if picture.shape != (spec.height, spec.width, 3):
         raise ForgeError(f"a calibration picture is {picture.shape}; the model takes {spec.height}x{spec.width}x3")
     values = value_table(spec)[picture, np.arange(3)]
@@ -91,14 +92,16 @@ def watching(model: Path | bytes) -> Interpreter:
     return interpreter
 
 
-def observe(model: Path, pictures: Iterable[Image]) -> Observed:
+def observe(model: Path | bytes, pictures: Iterable[Image]) -> Observed:
     """Run the float32 model over the pictures, normalised as its file says (else as the SSD-MobileNets are).
 
     Raises ForgeError for a model that is not float32, and without a picture.
     """
-    source = open_source(model)
+    source = read_source(model) if isinstance(model, bytes) else open_source(model)
     if source.spec.dtype != "float32":
-        raise ForgeError(f"{model} takes {source.spec.dtype}; only a float32 model can be calibrated: dequantise it")
+        raise ForgeError(
+            f"{source.path} takes {source.spec.dtype}; only a float32 model can be calibrated: dequantise it"
+        )
     tensors = list(computed(source.model))
     histograms = {name: Histogram() for _, name in tensors}
     interpreter = watching(model)
@@ -115,22 +118,28 @@ def observe(model: Path, pictures: Iterable[Image]) -> Observed:
     return Observed(
         histograms,
         {name: len(graph.tensors[index].shape) for index, name in tensors},
-        _together(source.model, histograms),
+        _moves(source.model, histograms),
         {graph.tensors[graph.inputs[0]].name.decode(): input_range(source.spec)},
         count,
     )
 
 
-def ranges(observed: Observed, method: str = "min_max", given: Mapping[str, Range] | None = None) -> Qsvs:
+def ranges(
+    observed: Observed,
+    method: str = "min_max",
+    given: Mapping[str, Range] | None = None,
+    keep_float: Collection[str] = (),
+) -> Qsvs:
     """A range for every tensor, by a method of `range_search.METHODS`.
 
     given: ranges that are known for some tensors, from a file that was quantised before; they win.
+    keep_float: outputs of operators that will stay float32 and so do not tie their inputs to one range.
     """
     if method not in METHODS:
         raise ForgeError(f"there is no range search {method!r}; there are {', '.join(METHODS)}")
     search = METHODS[method]
     found: dict[str, Range] = {}
-    for names in observed.together:
+    for names in _together(observed, keep_float):
         known = [given[name] for name in names if given and name in given]
         if known:
             group = min(low for low, _ in known), max(high for _, high in known)
@@ -159,15 +168,31 @@ def input_range(spec: TensorSpec) -> Range:
     return min(low, 0.0), max(high, 0.0)
 
 
-def _together(model: Any, histograms: Mapping[str, Histogram]) -> list[list[str]]:
-    """Names in groups that share a range; most groups have one name."""
+def int8_input(spec: TensorSpec) -> TensorSpec:
+    """The input of the int8 model that is made from a float32 one."""
+    low, high = input_range(spec)
+    scale = (high - low) / 255
+    if (low, high) == _RAW_BYTES:
+        return msgspec.structs.replace(spec, dtype="int8", mean=(128.0,) * 3, std=(128.0,) * 3, scale=scale)
+    return msgspec.structs.replace(spec, dtype="int8", scale=scale, zero_point=round(-128 - low / scale))
+
+
+def _moves(model: Any, histograms: Mapping[str, Histogram]) -> list[list[str]]:
     graph = model.subgraphs[0]
-    group = {name: [name] for name in histograms}
+    found = []
     for operator in graph.operators:
-        if model.operatorCodes[operator.opcodeIndex].builtinCode not in _SAME_SCALE:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode in _SAME_SCALE:
+            names = [graph.tensors[i].name.decode() for i in (*operator.outputs, *operator.inputs) if i >= 0]
+            found.append([name for name in names if name in histograms])
+    return found
+
+
+def _together(observed: Observed, apart: Collection[str]) -> list[list[str]]:
+    """All names in groups that share a range; most groups have one name."""
+    group = {name: [name] for name in observed.histograms}
+    for names in observed.moves:
+        if names[0] in apart:
             continue
-        names = [graph.tensors[i].name.decode() for i in (*operator.inputs, *operator.outputs) if i >= 0]
-        names = [name for name in names if name in group]
         for name in names[1:]:
             first, other = group[names[0]], group[name]
             if first is not other:

@@ -7,7 +7,9 @@ pictures["000000000030.jpg"].truth                  # [("vase", (0.32, 0.07, 0.7
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from forge.errors import ForgeError
@@ -21,6 +23,40 @@ class Annotated(NamedTuple):
     truth: list[tuple[str, Box]]
     ignored: list[tuple[str, Box]]
     """Crowds: finding them is no error."""
+
+
+def annotated_pictures(
+    folder: Path, annotations: Path, leave_out: frozenset[str] = frozenset()
+) -> list[tuple[Path, Annotated]]:
+    """The pictures of a folder that the annotation file knows, in order, but for some file names.
+
+    Raises ForgeError when the file is none, or speaks of none of the pictures.
+    """
+    known = load_annotations(annotations)
+    if not folder.is_dir():
+        raise ForgeError(f"there is no folder {folder}; name the one with the annotated pictures")
+    found = [(folder / name, known[name]) for name in sorted(known) if (folder / name).is_file()]
+    if not found:
+        raise ForgeError(f"{annotations} speaks of {len(known)} pictures, but {folder} has none of them")
+    left = [(path, objects) for path, objects in found if path.name not in leave_out]
+    if not left:
+        raise ForgeError(f"all annotated pictures in {folder} calibrate the model; take fewer with --pictures")
+    return left
+
+
+def annotated_sets(
+    folders: Sequence[Path], annotations: Sequence[Path], used: Mapping[Path, frozenset[str]] = MappingProxyType({})
+) -> list[tuple[Path, Annotated]]:
+    """`annotated_pictures` of several folders, each with its own file. used: by resolved folder, what to leave out."""
+    if len(folders) != len(annotations):
+        raise ForgeError(
+            f"there are {len(folders)} folders of pictures to judge on and {len(annotations)} files of annotations;"
+            " give --annotations once for each"
+        )
+    found = []
+    for folder, file in zip(folders, annotations, strict=True):
+        found += annotated_pictures(folder, file, used.get(folder.resolve(), frozenset()))
+    return found
 
 
 def load_annotations(path: Path) -> dict[str, Annotated]:

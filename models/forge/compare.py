@@ -9,7 +9,7 @@ the same anchors and the same objects, and show far smaller losses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from forge.coco import Annotated
 from forge.errors import ForgeError
 from forge.evaluate import Detection, coco_ap
 from forge.network import Network
+from forge.progress import Progress
 from forge.subject import Look, Subject
 
 SURE = 0.3
@@ -31,9 +32,6 @@ SHOWN = 0.5
 STILL_SEEN = 0.4
 """What one variant shows counts as seen by another down to this score, or all near 0.5 would be differences."""
 SAME_IOU = 0.5
-
-Progress = Callable[[str, int, int], object]
-"""Told what is being looked at, how many pictures are done, of how many."""
 
 
 class Measures(NamedTuple):

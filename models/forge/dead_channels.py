@@ -18,7 +18,7 @@ _FLOOR = 2.0**-14
 """Of the layer's greatest weight: too small to be seen behind 8 bits, and large enough that a bias of
 2^17 steps of the strongest channel still fits in 32 bits."""
 
-_CHANNEL_AXIS = {schema.BuiltinOperator.CONV_2D: 0, schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3}
+CHANNEL_AXIS = {schema.BuiltinOperator.CONV_2D: 0, schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3}
 
 
 def revive(model: Any) -> int:
@@ -27,7 +27,7 @@ def revive(model: Any) -> int:
     done: set[int] = set()
     count = 0
     for operator in graph.operators:
-        axis = _CHANNEL_AXIS.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+        axis = CHANNEL_AXIS.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
         weights = int(operator.inputs[1]) if axis is not None else -1
         if axis is None or weights in done or not flatbuffer.is_constant(model, weights):
             continue

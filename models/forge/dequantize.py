@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from forge import flatbuffer
 from forge.errors import ForgeError
@@ -43,6 +44,8 @@ class Dequantized(NamedTuple):
     """Its input."""
     ranges: dict[str, tuple[float, float]]
     """Computed tensor to the least and greatest real value that its quantisation could hold; empty for a float file."""
+    steps: dict[str, NDArray[np.float32]]
+    """8-bit constant to its scale, one or one per channel: its values are whole multiples of it."""
 
     def save(self, path: Path) -> None:
         """Write it."""
@@ -54,10 +57,14 @@ def dequantize(source: Source) -> Dequantized:
     model = source.model
     graph = model.subgraphs[0]
     ranges: dict[str, tuple[float, float]] = {}
+    steps: dict[str, NDArray[np.float32]] = {}
     for index, tensor in enumerate(graph.tensors):
         if flatbuffer.is_constant(model, index):
             if tensor.type == schema.TensorType.FLOAT16 or _is_quantised(tensor):
-                flatbuffer.set_values(model, index, flatbuffer.real_values(model, index))
+                values = flatbuffer.real_values(model, index)
+                if tensor.type in (schema.TensorType.UINT8, schema.TensorType.INT8):
+                    steps[_name(tensor)] = np.asarray(tensor.quantization.scale, np.float32)
+                flatbuffer.set_values(model, index, values)
         elif _is_quantised(tensor):
             scale, zero_point = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
             if tensor.type in _ACTIVATIONS:
@@ -66,7 +73,7 @@ def dequantize(source: Source) -> Dequantized:
             tensor.type = schema.TensorType.FLOAT32
             tensor.quantization = None
     _restore_activations(graph, ranges)
-    _drop_recoding(model)
+    flatbuffer.bypass(model, _recodes)  # they only copy now
     for tensor in (graph.tensors[i] for operator in graph.operators for i in operator.inputs if i >= 0):
         if tensor.type in _ACTIVATIONS:
             raise ForgeError(
@@ -88,7 +95,7 @@ def dequantize(source: Source) -> Dequantized:
     card = card_of(source, "float32")
     set_description(model, card, spec.mean, spec.std)
     flatbuffer.drop_unused(model)
-    return Dequantized(model, spec, ranges)
+    return Dequantized(model, spec, ranges, steps)
 
 
 def _name(tensor: Any) -> str:
@@ -127,29 +134,8 @@ def _restore_activations(graph: Any, ranges: dict[str, tuple[float, float]]) -> 
             ranges[name] = max(low, least), min(high, most)
 
 
-def _drop_recoding(model: Any) -> None:
-    """Leave out QUANTIZE and DEQUANTIZE, which now copy: their users take what they took.
-
-    Where one writes a graph output, the operator that made its input writes the output instead.
-    """
-    graph = model.subgraphs[0]
-    outputs = {int(i) for i in graph.outputs}
-    instead: dict[int, int] = {}
-    kept = []
-    for operator in graph.operators:
-        operator.inputs = np.array([instead.get(int(i), int(i)) for i in operator.inputs], np.int32)
-        if model.operatorCodes[operator.opcodeIndex].builtinCode not in _RECODE:
-            kept.append(operator)
-            continue
-        taken, given = int(operator.inputs[0]), int(operator.outputs[0])
-        if given not in outputs:
-            instead[given] = taken
-            continue
-        for maker in kept:
-            maker.outputs = np.array([given if i == taken else i for i in maker.outputs], np.int32)
-            maker.inputs = np.array([given if i == taken else i for i in maker.inputs], np.int32)
-        instead[taken] = given
-    graph.operators = kept
+def _recodes(model: Any, operator: Any) -> bool:
+    return model.operatorCodes[operator.opcodeIndex].builtinCode in _RECODE
 
 
 def _name_apart(graph: Any) -> None:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from forge.anchors import box_iou
-from forge.coco import load_annotations
+from forge.coco import Annotated
 from forge.errors import ForgeError
+from forge.progress import Progress
 from vigild.camera.convert import Converter
 from vigild.camera.orientation import Orientation
 from vigild.config.schema import ModelConfig
@@ -63,6 +63,7 @@ class Runner:
             self._model = detector_model.load(config, "xnnpack", "litert")
         except ModelError as error:
             raise ForgeError(f"{path}: {error.message}") from None
+        self.name = path.name
         self.spec = self._model.spec
         self.labels = labels if isinstance(labels, list) else self._model.labels
         self._converter = Converter(self.spec)
@@ -71,21 +72,12 @@ class Runner:
     def detect(self, image: Image, min_score: float = 0.0) -> list[Detection]:
         """image: uint8 [H, W, 3], BGR, any size; squashed to the input. Best first."""
         view = self._converter.convert(image, Orientation(), _WHOLE, memoryview(self._tensor))
-        self.feed(self._tensor.view(self.spec.dtype))
+        target = self._model.input_view()
+        target[...] = self._tensor.view(self.spec.dtype).reshape(target.shape)
+        del target  # invoke() refuses to run while somebody views a tensor
         self._model.interpreter.invoke()
         found, _ = self._model.decode(view, Filter(self.labels, min_score, _MAX_RESULTS))
         return [Detection(each.label, each.score, each.box) for each in found]
-
-    def feed(self, tensor: NDArray[Any]) -> None:
-        """Fill the input with a tensor of its dtype, any shape."""
-        target = self._model.input_view()
-        target[...] = tensor.reshape(target.shape)
-
-    def invoke_ms(self) -> float:
-        """Run on what the input holds; how long that took."""
-        started = time.perf_counter_ns()
-        self._model.interpreter.invoke()
-        return (time.perf_counter_ns() - started) / 1e6
 
 
 class Tally(NamedTuple):
@@ -211,27 +203,25 @@ def _in_pixels(box: tuple[float, ...]) -> list[float]:
 
 
 def on_coco(
-    runner: Runner, folder: Path, annotations: Path, only: frozenset[str] | None = None
+    runner: Runner, pictures: Sequence[tuple[Path, Annotated]], progress: Progress = lambda *_: None
 ) -> dict[str, tuple[float, float, int]]:
-    """`coco_ap` of a model on annotated pictures in a folder, over all classes that occur; "all" is COCO's AP.
+    """`coco_ap` over all classes that occur in annotated pictures; "all" is COCO's AP and AP50.
 
-    only: file names, if not all pictures count. Raises ForgeError when pictures or class names do not fit.
+    pictures: of `coco.annotated_pictures`. progress: told what is looked at, and how far it is. Raises
+    ForgeError when a picture cannot be read or no class is one of the model's.
     """
-    annotated = load_annotations(annotations)
-    names = sorted(annotated.keys() & only if only is not None else annotated)
-    truths, results, ignored = [], [], []
-    for name in names:
-        image = cv2.imread(str(folder / name))
-        if image is None:
-            raise ForgeError(f"{annotations} speaks of {name}, but {folder} has no such picture that can be read")
-        truths.append(annotated[name].truth)
-        ignored.append(annotated[name].ignored)
-        results.append(runner.detect(image))
-    labels = tuple(sorted({label for truth in truths for label, _ in truth}))
-    unknown = [label for label in labels if label not in runner.labels]
-    if len(unknown) == len(labels):
+    labels = tuple(sorted({label for _, objects in pictures for label, _ in objects.truth}))
+    if not set(labels) & set(runner.labels):
         raise ForgeError(
-            f"none of the classes in {annotations} ({', '.join(labels[:3])}, ...) is one of the model's"
+            f"none of the annotated classes ({', '.join(labels[:3])}, ...) is one of the model's"
             f" ({', '.join(runner.labels[:3])}, ...); give its label file with --labels"
         )
-    return coco_ap(labels, truths, results, ignored)
+    results = []
+    for number, (path, _) in enumerate(pictures, 1):
+        image = cv2.imread(str(path))
+        if image is None:
+            raise ForgeError(f"{path} cannot be read as a picture")
+        results.append(runner.detect(image))
+        progress(runner.name, number, len(pictures))
+    objects = [objects for _, objects in pictures]
+    return coco_ap(labels, [each.truth for each in objects], results, [each.ignored for each in objects])

@@ -7,6 +7,7 @@ real_values(model, index), set_values(model, index, values)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,34 @@ def set_values(model: Any, index: int, values: NDArray[np.float32]) -> None:
     tensor.type = schema.TensorType.FLOAT32
     tensor.quantization = None
     tensor.buffer = add_buffer(model, values.astype("<f4").tobytes())
+
+
+def bypass(model: Any, idle: Callable[[Any, Any], bool]) -> None:
+    """Take out the operators of which `idle(model, operator)` says that they only copy; in place.
+
+    Their users read what they read. Where one writes an output of the graph, the operator that made its
+    input writes the output instead.
+    """
+    graph = model.subgraphs[0]
+    outputs = {int(i) for i in graph.outputs}
+    instead: dict[int, int] = {}
+    kept: list[Any] = []
+    for operator in graph.operators:
+        operator.inputs = np.array([instead.get(int(i), int(i)) for i in operator.inputs], np.int32)
+        if not idle(model, operator):
+            kept.append(operator)
+            continue
+        taken, given = int(operator.inputs[0]), int(operator.outputs[0])
+        if given in outputs:
+            taken, given = given, taken
+            for earlier in kept:
+                for side in ("inputs", "outputs"):
+                    setattr(
+                        earlier, side, np.array([taken if i == given else i for i in getattr(earlier, side)], np.int32)
+                    )
+        instead[given] = taken
+    graph.operators = kept
+    drop_unused(model)
 
 
 def sign(model: Any) -> None:

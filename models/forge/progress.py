@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Progress = Callable[[str, int, int], object]
+"""Told what is being done, how many steps of it are done, of how many."""
+
+Item = TypeVar("Item")
 
 _WIDTH = 24
 _EVERY_S = 0.1
@@ -28,3 +35,11 @@ class ProgressLine:
         if done >= total:
             sys.stderr.write("\r\033[K")
         sys.stderr.flush()
+
+
+def counted(what: str, items: Iterable[Item], total: int, progress: Progress) -> Iterator[Item]:
+    """The items, one by one, with `progress` told of each that is done with."""
+    for number, item in enumerate(items):
+        progress(what, number, total)
+        yield item
+    progress(what, total, total)

@@ -41,8 +41,18 @@ def open_source(path: Path, mean: Triple | None = None, std: Triple | None = Non
     """
     try:
         with ModelFile.open(str(path)) as file:
-            facts = model_facts.read(file.data)
             data = bytes(file.data)
+    except ModelError as error:
+        raise ForgeError(error.message) from None
+    return read_source(data, path, mean, std)
+
+
+def read_source(
+    data: bytes, path: Path = Path("the model"), mean: Triple | None = None, std: Triple | None = None
+) -> Source:
+    """`open_source` of a file's bytes; `path` is what errors call it."""
+    try:
+        facts = model_facts.read(memoryview(data))
         if facts.edgetpu:
             raise ForgeError(
                 f"{path} is compiled for the Edge TPU: its weights cannot be read back. Bring the file it was compiled"
@@ -50,7 +60,7 @@ def open_source(path: Path, mean: Triple | None = None, std: Triple | None = Non
             )
         spec, _ = input_spec.decide(facts, "rgb", "squash", mean, std)
     except ModelError as error:
-        raise ForgeError(error.message) from None
+        raise ForgeError(f"{path}: {error.message}") from None
     try:
         model = flatbuffer.load(data)
     except (struct.error, IndexError, TypeError, ValueError) as error:

@@ -21,6 +21,7 @@ from forge.network import Network, decoding_of
 from forge.postprocess import PostProcess, add_postprocess
 from forge.quantize import quantize
 from forge.settings import Setting
+from forge.source import Source
 
 SIDECAR = ".anchors.json"
 """Behind a model's name: the file with its anchors, where the daemon looks for them."""
@@ -42,7 +43,7 @@ def spread(files: list[Path], count: int) -> list[Path]:
     return [files[int(i)] for i in np.linspace(0, len(files) - 1, count).round()]
 
 
-def read_for(network: Network, files: list[Path]) -> list[Image]:
+def read_for(network: Network | Source, files: list[Path]) -> list[Image]:
     """Pictures squashed to the network's input: uint8 [H, W, 3], RGB."""
     images = []
     for path in files:

@@ -1,0 +1,132 @@
+"""An old model, float or quantised, to signed int8 per channel, which runs fastest and loses least.
+
+made = requantize(open_source(Path("uint8.tflite")), pictures, Choice())
+made.data, made.notes
+
+What a quantised file says is kept: weights stay on their old grid where int8 has room for it, so that
+they are the same numbers as before, and activations keep the ranges that it was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ai_edge_litert import schema_py_generated as schema
+
+from forge import flatbuffer
+from forge.bias_correction import correct
+from forge.calibrate import Image, observe, ranges
+from forge.dead_channels import revive
+from forge.dequantize import dequantize
+from forge.errors import ForgeError
+from forge.metadata import Card, set_description, write_with_labels
+from forge.postprocess import find_postprocess
+from forge.progress import Progress, counted
+from forge.range_search import METHODS
+from forge.source import Source
+from forge.static_int8 import static_int8, weight_ranges
+from vigild.tensor import TensorSpec
+
+FROM_FILE = "file"
+"""The method that keeps the ranges of a file that was quantised before."""
+DEFAULT_METHOD = "min_max"
+ALL_METHODS = (FROM_FILE, *METHODS)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How; None: what was found best for such a file (docs/requantize.md)."""
+
+    method: str | None = None
+    """Of ALL_METHODS."""
+    old_grid: bool = True
+    """Keep 8-bit weights exactly where possible."""
+    float_scores: bool = True
+    """Leave the scores' last steps, concatenation and sigmoid, in float32: 256 steps make ties in the ranking."""
+    correct_bias: bool | None = None
+
+
+class Requantised(NamedTuple):
+    data: bytes
+    """The int8 .tflite, post-process op in float32, no labels yet."""
+    float32: bytes
+    """The same network in between."""
+    spec: TensorSpec
+    """Of the float32 input: its normalisation holds for the int8 one."""
+    notes: list[str]
+    """What was done, in words."""
+
+    def write(self, data: bytes, path: Path, labels: tuple[str, ...] | None, card: Card) -> None:
+        """Write one of the two with its labels and what the metadata says."""
+        model = flatbuffer.load(data)
+        if labels:
+            write_with_labels(model, path, labels, card, self.spec.mean, self.spec.std)
+        else:
+            set_description(model, card, self.spec.mean, self.spec.std)
+            flatbuffer.save(model, path)
+
+
+def requantize(
+    source: Source, pictures: Sequence[Image], choice: Choice, progress: Progress = lambda *_: None
+) -> Requantised:
+    """pictures: uint8 [H, W, 3], RGB, of the input's size, like those the cameras will see. Raises ForgeError."""
+    before = source.spec.dtype
+    plain = dequantize(source)
+    model = plain.model
+    method = choice.method or (FROM_FILE if plain.ranges else DEFAULT_METHOD)
+    if method == FROM_FILE and not plain.ranges:
+        raise ForgeError(
+            f"{source.path} has no ranges of activations to keep, as only its weights are quantised or nothing is;"
+            f" choose one of {', '.join(METHODS)}"
+        )
+    notes = [f"input {before} to int8, {source.spec.width}x{source.spec.height}, pixels as raw bytes minus 128"]
+    dead = revive(model)
+    if dead:
+        notes.append(f"{dead} channels without weights got a tiny one, so that their bias fits in 32 bits")
+    float32 = flatbuffer.pack(model)
+    observed = observe(float32, counted("calibrating", pictures, len(pictures), progress))
+    kept_float = score_tail(model) if choice.float_scores else []
+    qsvs = ranges(
+        observed,
+        DEFAULT_METHOD if method == FROM_FILE else method,
+        plain.ranges if method == FROM_FILE else None,
+        kept_float,
+    )
+    notes.append(f"ranges of activations: {method}, over {observed.pictures} pictures")
+    exact = 0
+    if choice.old_grid:
+        old = weight_ranges(model, plain.steps)
+        exact = len(old)
+        qsvs |= old
+        if old:
+            notes.append(f"weights of {exact} layers stay on their old grid")
+    if kept_float:
+        notes.append(f"in float32: {len(kept_float)} operators between the class heads and the post-process op")
+    wanted = not exact if choice.correct_bias is None else choice.correct_bias
+    if wanted:
+        count = correct(model, plain.spec, qsvs, pictures, progress=progress)
+        notes.append(f"biases of {count} layers corrected")
+    data = static_int8(flatbuffer.pack(model), qsvs, keep_float=kept_float)
+    return Requantised(data, float32, plain.spec, notes)
+
+
+def score_tail(model: Any) -> list[str]:
+    """Outputs of the operators that only gather and squash the scores in front of the post-process op."""
+    operator = find_postprocess(model)
+    if operator is None:
+        return []
+    graph = model.subgraphs[0]
+    made_by = {int(output): op for op in graph.operators for output in op.outputs}
+    tail: list[str] = []
+    tensor = int(operator.inputs[1])
+    while tensor in made_by:
+        maker = made_by[tensor]
+        code = model.operatorCodes[maker.opcodeIndex].builtinCode
+        if code not in (schema.BuiltinOperator.LOGISTIC, schema.BuiltinOperator.CONCATENATION):
+            break
+        tail.append(graph.tensors[tensor].name.decode())
+        tensor = int(maker.inputs[0])
+    return tail
