@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from forge import flatbuffer
 from forge.bias_correction import correct
-from forge.calibrate import Image, observe, ranges
+from forge.calibrate import Image, int8_input, observe, ranges
 from forge.dead_channels import revive
 from forge.dequantize import dequantize
 from forge.errors import ForgeError
@@ -28,11 +28,14 @@ from forge.progress import Progress, counted
 from forge.range_search import METHODS
 from forge.source import Source
 from forge.static_int8 import static_int8, weight_ranges
+from forge.variants import spread
 from vigild.tensor import TensorSpec
 
 FROM_FILE = "file"
 """The method that keeps the ranges of a file that was quantised before."""
 DEFAULT_METHOD = "min_max"
+CORRECTING = 16
+"""Pictures that biases are corrected over: their positions are the samples, 10,000 in a feature map of 100 x 100."""
 ALL_METHODS = (FROM_FILE, *METHODS)
 
 
@@ -47,6 +50,7 @@ class Choice:
     float_scores: bool = True
     """Leave the scores' last steps, concatenation and sigmoid, in float32: 256 steps make ties in the ranking."""
     correct_bias: bool | None = None
+    """Make up for the mean error of each channel; None: unless the ranges are those the file was trained with."""
 
 
 class Requantised(NamedTuple):
@@ -82,7 +86,9 @@ def requantize(
             f"{source.path} has no ranges of activations to keep, as only its weights are quantised or nothing is;"
             f" choose one of {', '.join(METHODS)}"
         )
-    notes = [f"input {before} to int8, {source.spec.width}x{source.spec.height}, pixels as raw bytes minus 128"]
+    image = int8_input(plain.spec)
+    size = f"{image.width}x{image.height}"
+    notes = [f"input {before} to int8, {size}, scale {image.scale:.7g}, zero point {image.zero_point}"]
     dead = revive(model)
     if dead:
         notes.append(f"{dead} channels without weights got a tiny one, so that their bias fits in 32 bits")
@@ -96,19 +102,18 @@ def requantize(
         kept_float,
     )
     notes.append(f"ranges of activations: {method}, over {observed.pictures} pictures")
-    exact = 0
     if choice.old_grid:
         old = weight_ranges(model, plain.steps)
-        exact = len(old)
         qsvs |= old
         if old:
-            notes.append(f"weights of {exact} layers stay on their old grid")
+            notes.append(f"weights of {len(old)} layers stay on their old grid")
     if kept_float:
         notes.append(f"in float32: {len(kept_float)} operators between the class heads and the post-process op")
-    wanted = not exact if choice.correct_bias is None else choice.correct_bias
+    wanted = method != FROM_FILE if choice.correct_bias is None else choice.correct_bias
     if wanted:
-        count = correct(model, plain.spec, qsvs, pictures, progress=progress)
-        notes.append(f"biases of {count} layers corrected")
+        few = spread(pictures, CORRECTING)
+        count = correct(model, plain.spec, qsvs, few, progress=progress)
+        notes.append(f"biases of {count} layers corrected, over {len(few)} pictures")
     data = static_int8(flatbuffer.pack(model), qsvs, keep_float=kept_float)
     return Requantised(data, float32, plain.spec, notes)
 

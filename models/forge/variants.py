@@ -5,8 +5,9 @@ made = make_variant(network, parse("int8"), observed, Path("out/people_int8.tfli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import msgspec
@@ -23,6 +24,8 @@ from forge.quantize import quantize
 from forge.settings import Setting
 from forge.source import Source
 
+Item = TypeVar("Item")
+
 SIDECAR = ".anchors.json"
 """Behind a model's name: the file with its anchors, where the daemon looks for them."""
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
@@ -36,10 +39,10 @@ def picture_files(folder: Path) -> list[Path]:
     return found
 
 
-def spread(files: list[Path], count: int) -> list[Path]:
-    """`count` of the files, evenly spread over them; all when there are no more."""
+def spread(files: Sequence[Item], count: int) -> list[Item]:
+    """`count` of the files (or pictures), evenly spread over them; all when there are no more."""
     if len(files) <= count:
-        return files
+        return list(files)
     return [files[int(i)] for i in np.linspace(0, len(files) - 1, count).round()]
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct-bias",
         action=argparse.BooleanOptionalAction,
-        help="make up for the mean error of each channel; default: if the weights are rounded anew",
+        help="make up for the mean error of each channel (a minute or two); default: unless the ranges are the file's",
     )
     parser.add_argument("--keep-float32", type=Path, metavar="FILE", help="write the float32 network in between too")
     parser.add_argument(
