@@ -321,8 +321,19 @@ def test_one_sentence_for_each_mistake(quarters: Tune, tmp_path: Path) -> None:
     assert "holds no picture" in quarters.refused(*model, "--images", str(tmp_path / "empty"))
     assert "does not exist" in quarters.refused(*model, "--images", str(tmp_path / "absent"))
     assert "name their folder with --images" in quarters.refused(*model, "--annotations", "a.json", status=2)
-    told = quarters.refused(*model, "--images", str(tmp_path), "--annotations", str(tmp_path / "a.json"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/1.png").write_bytes(b"x")
+    told = quarters.refused(*model, "--images", str(tmp_path / "photos"), "--annotations", str(tmp_path / "a.json"))
     assert "is not a COCO annotations file" in told
+    (tmp_path / "b.json").write_text(
+        '{"images": [{"id": 1, "file_name": "gone.jpg", "width": 9, "height": 9}], '
+        '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5]}], '
+        '"categories": [{"id": 1, "name": "cat"}]}'
+    )
+    (tmp_path / "empty/broken.jpg").write_text("no picture")
+    told = quarters.refused(*model, "--images", str(tmp_path / "empty"), "--annotations", str(tmp_path / "b.json"))
+    assert f"that {tmp_path}/b.json names is a picture that can be decoded" in told
+    assert "is a picture that can be decoded" in quarters.refused(*model, "--images", str(tmp_path / "empty"))
     assert "--budget: found 'speed=1'" in quarters.refused(*model, "--budget", "speed=1", status=2)
     told = quarters.refused(*model, "--profile", str(tmp_path / "a.json/tune.json"), *QUICK)
     assert "cannot be kept at" in told and "--profile FILE" in told

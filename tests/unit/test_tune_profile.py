@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ file = "tpu.tflite"
 delegate = "edgetpu"
 cpu_twin = "first"
 """
+
+NOBODY = 65534
 
 HERE = next(package for package in runtimes.PACKAGES if runtimes.version(package))
 """The runtime that `auto` takes."""
@@ -220,6 +224,31 @@ def test_places(tmp_path: Path) -> None:
     assert profile.places({"VIGILD_PROFILE": "/p.json", "HOME": "/h"}, system) == [Path("/p.json")]
     assert profile.find({"VIGILD_PROFILE": str(tmp_path / "p")}, system) is None
     assert profile.own_place({"STATE_DIRECTORY": str(tmp_path / "state")}, system) == tmp_path / "state/tune.json"
+
+
+def test_a_place_that_this_user_may_not_look_into(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "tune.json").write_text("{}")
+    closed.chmod(0)
+    tmp_path.chmod(0o755)
+    environ = {"STATE_DIRECTORY": str(closed), "HOME": "/nowhere"}
+    if os.getuid() == 0:  # root may look everywhere
+        os.seteuid(NOBODY)
+    try:
+        assert profile.find(environ, tmp_path / "var") is None
+        profile.own_place(environ, tmp_path / "var")  # does not raise
+    finally:
+        os.seteuid(os.getuid())
+        closed.chmod(0o700)
+
+
+def test_neither_the_daemons_side_nor_the_command_loads_anything_native() -> None:
+    modules = "vigild.tune.pick, vigild.models.resolve, vigild.tune.session, vigild.cli.tune"
+    code = f"import sys, {modules}; print([name for name in ('numpy', 'cv2') if name in sys.modules])"
+    environ = {**os.environ, "PYTHONPATH": str(Path(profile.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_this_board_is_always_the_same() -> None:

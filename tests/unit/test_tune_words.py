@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import xml.etree.ElementTree as ElementTree
 
 from tunekit import row
@@ -132,3 +133,19 @@ def test_the_bar() -> None:
     assert [bar.left(seconds) for seconds in (1, 42, 600, 7200)] == [
         "about 5 s", "about 40 s", "about 10 min", "about 2.0 h"
     ]  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_is_drawn_over_on_a_terminal_and_told_now_and_then_elsewhere() -> None:
+    terminal, file = Terminal(), io.StringIO()
+    for out in (terminal, file):
+        shown = bar.Bar(out)
+        for done in range(3):
+            shown.update(Progress(done, 12, 100.0, "round 1: int8"))
+        shown.end()
+    assert terminal.getvalue().count("\r\x1b[K[") == 3 and terminal.getvalue().endswith("\r\x1b[K")
+    assert file.getvalue().count("\n") == 1

@@ -54,9 +54,14 @@ def own_folder(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -
     return next((folder for folder in candidates if writable(folder)), candidates[-1])
 
 
+def present(path: Path) -> bool:
+    """Whether it is there, as far as this user may look; Path.exists raises where a folder is closed to them."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def writable(folder: Path) -> bool:
     """Whether it can be written to, or made."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if present(path))
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
@@ -76,7 +81,7 @@ def candidates(entry: Entry, variant: Variant, environ: Mapping[str, str] = os.e
 
 def find(entry: Entry, variant: Variant, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The variant's file on this machine, or None."""
-    return next((path for path in candidates(entry, variant, environ) if path.is_file()), None)
+    return next((path for path in candidates(entry, variant, environ) if os.path.isfile(path)), None)  # noqa: PTH113 - see `present`
 
 
 def record_path(path: Path) -> Path:

@@ -19,6 +19,7 @@ import msgspec
 
 from vigild.config.schema import ModelConfig
 from vigild.trial.child import Answer, Step, Task, main
+from vigild.tune import cocofile
 from vigild.tune.pareto import AnyShape
 
 CARDS = 24
@@ -104,11 +105,15 @@ def prepare(argument: bytes, step: Step) -> Answer:
 
     step("while reading the pictures")
     try:
-        few = list(pictures(task.pictures.folder, TENSORS))
+        few = list(pictures(task.pictures.folder, TENSORS, _wanted(task.pictures)))
     except SourceFailed as failed:
         return {"code": "pictures", "refused": failed.reason}
+    except cocofile.AnnotationsError as error:
+        return {"code": "annotations", "refused": str(error)}
     if not few:
-        return {"code": "pictures", "refused": f"no file in {task.pictures.folder} is a picture that can be decoded"}
+        annotated = f" that {task.pictures.annotations} names" if task.pictures.annotations else ""
+        refused = f"no file in {task.pictures.folder}{annotated} is a picture that can be decoded"
+        return {"code": "pictures", "refused": refused}
     answer: Answer = {}
     for name, config in task.models.items():
         step(f"while reading the model {name}")
@@ -207,7 +212,6 @@ def accuracy(argument: bytes, step: Step) -> Answer:
     from vigild.detector.errors import ModelError
     from vigild.detector.model import load
     from vigild.ipc.progress import STAGE_TEXT
-    from vigild.tune import cocofile
     from vigild.tune.accuracy import judge, look
     from vigild.tune.agreement import Found
     from vigild.tune.ap import MAX_DETECTIONS
@@ -216,10 +220,9 @@ def accuracy(argument: bytes, step: Step) -> Answer:
     min_score = task.config.min_score
     try:
         marked = cocofile.read(Path(task.pictures.annotations)) if task.pictures.annotations else None
-        wanted = frozenset(image.file_name for image in marked.images) if marked else None
         model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
         step("while it looks at the pictures")
-        found = pictures(task.pictures.folder, task.pictures.limit, wanted)
+        found = pictures(task.pictures.folder, task.pictures.limit, _wanted(task.pictures))
         limit = MAX_DETECTIONS if marked else task.config.max_results
         seen = look(model, found, everything=marked is not None, min_score=min_score, limit=limit)
         step("while judging what it saw")
@@ -256,6 +259,13 @@ def png(argument: bytes, step: Step) -> Answer:
     except OSError as error:
         return {"code": "png", "refused": f"{task.path} cannot be written: {error.strerror}"}
     return {}
+
+
+def _wanted(pictures: Pictures) -> frozenset[str] | None:
+    """The files that annotations name; None without any. Raises AnnotationsError."""
+    if not pictures.annotations:
+        return None
+    return frozenset(image.file_name for image in cocofile.read(Path(pictures.annotations)).images)
 
 
 class _Others:

@@ -177,8 +177,8 @@ def places(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> li
 
 
 def find(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> Path | None:
-    """The first profile that is there."""
-    return next((path for path in places(environ, system) if path.exists()), None)
+    """The first profile that is there, as far as this user may look."""
+    return next((path for path in places(environ, system) if store.present(path)), None)
 
 
 def own_place(environ: Mapping[str, str] = os.environ, system: Path = SYSTEM) -> Path:

@@ -19,7 +19,7 @@ from vigild import runtimes
 from vigild.config.schema import Config
 from vigild.doctor.service import find_daemon
 from vigild.trial import parent
-from vigild.tune import cocofile, pareto, profile, table, words
+from vigild.tune import pareto, profile, table, words
 from vigild.tune.attempt import PngTask
 from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
@@ -62,11 +62,6 @@ def measure(wanted: Wanted) -> int:
             f"none of the variants of {found.name} that are here runs on what this board has; without an Edge TPU "
             "a variant for the CPU is needed: vigild models list"
         )
-    if settings.pictures.annotations:
-        try:
-            cocofile.read(Path(settings.pictures.annotations))
-        except cocofile.AnnotationsError as error:
-            raise CannotMeasure(str(error)) from None
     place = wanted.profile or profile.own_place()
     board = profile.this_board()
     bar = Bar(sys.stderr)
