@@ -5,6 +5,7 @@
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
+#   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
 #   make help        this text
 
@@ -17,7 +18,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup test-forge models bench fuzz clean
+.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup forge-setup-tf test-forge models bench fuzz clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -82,6 +83,17 @@ $(FORGE_VENV)/.ready: models/forge/requirements.txt
 	@$(FORGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r models/forge/requirements.txt
 	@touch $@
 
+FORGE_TF_VENV ?= .venv-forge-tf
+
+forge-setup-tf: $(FORGE_TF_VENV)/.ready
+
+$(FORGE_TF_VENV)/.ready: models/forge/requirements-tf.txt
+	@echo "Setting up $(FORGE_TF_VENV): TensorFlow, 2.3 GB, several minutes"
+	@$(PYTHON) -m venv $(FORGE_TF_VENV)
+	@$(FORGE_TF_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r models/forge/requirements-tf.txt
+	@touch $@
+
+# Its tests of the TensorFlow route are left out where that environment is not.
 test-forge: forge-setup
 	PYTHONPATH=models:daemon $(FORGE_VENV)/bin/python -m pytest tests/forge
 

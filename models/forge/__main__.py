@@ -21,6 +21,9 @@ COMMANDS = {
     "variants": "Make every tensor setting of a network, judge and time them, and leave out what is spoilt.",
     "prune": "Keep only some classes of a network, as float32, and show what that saves.",
     "frames": "Take still pictures from videos, for a COCO model to label.",
+    "weights": "Write a checkpoint's weights for another framework.",
+    "pytorch": "Any PyTorch module to a float32 .tflite with NHWC input, compared with the module.",
+    "tensorflow": "As variants, from Keras or a SavedModel by TensorFlow's converter; needs make forge-setup-tf.",
     "judge": "Run a model over the test card and report what it finds, misses and invents.",
 }
 """Name of the command and of its module, and its line in the help."""

@@ -7,9 +7,13 @@ every anchor saved is time saved in the post-process op.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 ANCHOR_SIDE_CELLS = 3.0
 """Side of an anchor in cells of its grid: levels an octave apart then reach from 12 px to the whole picture."""
@@ -37,6 +41,8 @@ def make_anchors(size: int, levels: int, first_stride: int = 8) -> NDArray[np.fl
 
 def decode(codes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     """Codes [..., A, 4] (ty, tx, th, tw) on anchors [A, 4] to boxes [..., A, 4] (xmin, ymin, xmax, ymax), relative."""
+    import torch  # here: whoever only needs the anchors may have no PyTorch
+
     y = codes[..., 0] / CODING_SCALES[0] * anchors[:, 2] + anchors[:, 0]
     x = codes[..., 1] / CODING_SCALES[1] * anchors[:, 3] + anchors[:, 1]
     h = torch.exp((codes[..., 2] / CODING_SCALES[2]).clamp(-MAX_LOG_SIZE, MAX_LOG_SIZE)) * anchors[:, 2]

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import litert_torch
 import torch
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
@@ -22,6 +21,7 @@ from forge.calibrate import Image, observe, ranges
 from forge.metadata import Card, write_with_labels
 from forge.net import Deployed, Detector
 from forge.postprocess import PostProcess, add_postprocess
+from forge.pytorch_route import convert
 from forge.static_int8 import static_int8
 
 
@@ -29,8 +29,7 @@ def to_float32(detector: Detector, logit_shift: torch.Tensor | None, path: Path)
     """float32, NHWC [1, S, S, 3] (RGB, -1..1) to box codes [1, A, 4] and scores [1, A, C]."""
     size = detector.config.size
     deployed = Deployed(copy.deepcopy(detector).to(memory_format=torch.contiguous_format), logit_shift).eval()
-    nhwc = litert_torch.to_channel_last_io(deployed, args=[0]).eval()
-    litert_torch.convert(nhwc, (torch.rand(1, size, size, 3) * 2 - 1,)).export(str(path))
+    convert(deployed, (1, 3, size, size), path)
 
 
 def to_int8(source: Path, target: Path, calibration: Iterable[Image]) -> None:

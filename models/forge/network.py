@@ -9,7 +9,8 @@ Labels, normalisation and anchors are found as the daemon finds them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class Network:
     """Without background."""
     card: Card
     """What the file it came from says about itself."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Tensor to the range that a quantised file was trained with; empty for a float file."""
+    steps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Weights that were 8 bits wide to the steps of their old grid."""
 
 
 def open_network(
@@ -63,9 +68,9 @@ def open_network(
     model = plain.model
     if find_postprocess(model) is not None:
         anchors, settings = take_postprocess(model)
-        columns = _order_outputs(model)
+        columns = order_outputs(model)
     else:
-        columns = _order_outputs(model)
+        columns = order_outputs(model)
         anchors, settings = _described(path, plain.spec, background=columns > len(names))
     shape = list(model.subgraphs[0].tensors[model.subgraphs[0].outputs[0]].shape)
     if shape != [1, len(anchors), 4]:
@@ -76,7 +81,9 @@ def open_network(
     model.metadata = []
     set_description(model, card, plain.spec.mean, plain.spec.std)
     flatbuffer.drop_unused(model)
-    return Network(flatbuffer.pack(model), plain.spec, anchors, settings, names, card)
+    return Network(
+        flatbuffer.pack(model), plain.spec, anchors, settings, names, card, ranges=plain.ranges, steps=plain.steps
+    )
 
 
 def _described(path: Path, spec: TensorSpec, background: bool) -> tuple[NDArray[np.float32], PostProcess]:
@@ -100,7 +107,7 @@ def _described(path: Path, spec: TensorSpec, background: bool) -> tuple[NDArray[
     return np.asarray(table, np.float32), settings
 
 
-def _order_outputs(model: Any) -> int:
+def order_outputs(model: Any) -> int:
     """Codes first, then scores; the scores' columns. With four columns both look alike, and the order stays."""
     graph = model.subgraphs[0]
     shapes = [list(graph.tensors[i].shape) for i in graph.outputs]

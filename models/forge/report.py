@@ -55,7 +55,7 @@ def write_report(folder: Path, name: str, made: list[Made], plan: Plan, command:
     lines = [f"# {name}: its tensor settings", "", f"    {command}", ""]
     lines.append(
         f"Judged on {len(plan.judged)} pictures ({annotated} with COCO annotations), ranges from"
-        f" {len(plan.calibration)} others, method {plan.method}. AP and AP50: COCO's. Score error: mean difference from"
+        f" {len(plan.calibration)} others. AP and AP50: COCO's. Score error: mean difference from"
         f" float32 of the best class's score, on anchors where float32 gives {SURE} or more. Box error: mean of 1 - IoU"
         f" of the boxes there. Agreement: of the objects that float32 or the variant shows (score {SHOWN} or more), the"
         f" share that the other sees too (same label, IoU 0.5 or more, score {STILL_SEEN} or more). Variants without"

@@ -10,18 +10,51 @@ input and outputs of an integer network), `-raw` (box codes and scores, without 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from ai_edge_quantizer import qtyping, quantizer, recipe
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from typing import TYPE_CHECKING, Any
 
 from forge.errors import ForgeError
 
-_Operation = qtyping.TFLOperationName
-_ALL = _Operation.ALL_SUPPORTED
-_PER_TENSOR = qtyping.QuantGranularity.TENSORWISE
+if TYPE_CHECKING:
+    from ai_edge_quantizer import quantizer
+
+
+def _float16(maker: quantizer.Quantizer) -> None:
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    maker.add_weight_only_config(".*", _operation("ALL_SUPPORTED"), 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+
+
+def _recipe(name: str) -> Callable[[quantizer.Quantizer], None]:
+    """One of ai-edge-quantizer's own."""
+
+    def plan(maker: quantizer.Quantizer) -> None:
+        from ai_edge_quantizer import recipe
+
+        maker.load_quantization_recipe(getattr(recipe, name)())
+
+    return plan
+
+
+def _dynamic(operation: str, granularity: str) -> Callable[[quantizer.Quantizer], None]:
+    return lambda maker: maker.add_dynamic_config(".*", _operation(operation), 8, _granularity(granularity))
+
+
+def _static_per_tensor(maker: quantizer.Quantizer) -> None:
+    maker.add_static_config(".*", _operation("ALL_SUPPORTED"), 8, 8, _granularity("TENSORWISE"))
+
+
+def _operation(name: str) -> Any:
+    from ai_edge_quantizer import qtyping
+
+    return qtyping.TFLOperationName[name]
+
+
+def _granularity(name: str) -> Any:
+    from ai_edge_quantizer import qtyping
+
+    return qtyping.QuantGranularity[name]
 
 
 @dataclass(frozen=True)
@@ -30,55 +63,56 @@ class Scheme:
 
     name: str
     meaning: str
-    plan: Callable[[quantizer.Quantizer], Any] | None = None
-    """Tells the quantizer what to do; None: the float32 network as it is."""
+    plan: Callable[[quantizer.Quantizer], None] | None = None
+    """Tells ai-edge-quantizer what to do; None: nothing is to be done, or another tool does it."""
     activation_bits: int = 0
     """Of activations with ranges fixed by calibration; 0: float32, or ranges found at every invoke."""
+    per_channel: bool = True
+    """Whether each channel's weights have a scale of their own."""
+    input_dtype: str = ""
+    """Of an input that is neither float32 nor signed."""
 
 
 SCHEMES = (
     Scheme("float32", "32-bit floats everywhere"),
-    Scheme(
-        "float16",
-        "weights as 16-bit floats, made 32-bit at loading; computed in 32 bits",
-        lambda maker: maker.add_weight_only_config(".*", _ALL, 16, algorithm_key=AlgorithmName.FLOAT_CASTING),
-    ),
+    Scheme("float16", "weights as 16-bit floats, made 32-bit at loading; computed in 32 bits", _float16),
     Scheme(
         "weight-only",
         "weights int8 per channel, made 32-bit floats at loading; computed in 32 bits",
-        lambda maker: maker.load_quantization_recipe(recipe.weight_only_wi8_afp32()),
+        _recipe("weight_only_wi8_afp32"),
     ),
     Scheme(
         "dynamic",
         "dynamic range on CONV_2D: weights int8 per channel, activations made int8 at every invoke by their range then",
-        lambda maker: maker.add_dynamic_config(".*", _Operation.CONV_2D, 8),
+        _dynamic("CONV_2D", "CHANNELWISE"),
     ),
     Scheme(
         "dynamic-all",
         "dynamic range on every operator that has it, depthwise convolutions too",
-        lambda maker: maker.load_quantization_recipe(recipe.dynamic_wi8_afp32()),
+        _recipe("dynamic_wi8_afp32"),
     ),
     Scheme(
         "dynamic-tensor",
         "dynamic range with one scale for all of a tensor's weights, depthwise convolutions too: known to give garbage",
-        lambda maker: maker.add_dynamic_config(".*", _ALL, 8, _PER_TENSOR),
+        _dynamic("ALL_SUPPORTED", "TENSORWISE"),
     ),
     Scheme(
         "int8",
         "weights int8 with a scale per channel, activations int8 with ranges from calibration",
-        lambda maker: maker.load_quantization_recipe(recipe.static_wi8_ai8()),
+        _recipe("static_wi8_ai8"),
         activation_bits=8,
     ),
     Scheme(
         "int8-tensor",
         "as int8, but one scale for all of a tensor's weights",
-        lambda maker: maker.add_static_config(".*", _ALL, 8, 8, _PER_TENSOR),
+        _static_per_tensor,
         activation_bits=8,
+        per_channel=False,
     ),
     Scheme(
         "int16x8",
         "weights int8 with a scale per channel, activations int16 with ranges from calibration",
-        lambda maker: maker.load_quantization_recipe(recipe.static_wi8_ai16()),
+        _recipe("static_wi8_ai16"),
         activation_bits=16,
     ),
 )
@@ -111,7 +145,9 @@ class Setting:
     @property
     def input_dtype(self) -> str:
         """Of the input tensor."""
-        return f"int{self.scheme.activation_bits}" if self.needs_calibration and not self.float_io else "float32"
+        if self.float_io or not self.needs_calibration:
+            return "float32"
+        return self.scheme.input_dtype or f"int{self.scheme.activation_bits}"
 
     @property
     def needs_calibration(self) -> bool:
@@ -127,11 +163,11 @@ _FLAG_MEANINGS = {
 }
 
 
-def parse(name: str) -> Setting:
+def parse(name: str, schemes: Sequence[Scheme] = SCHEMES) -> Setting:
     """The setting of that name. Raises ForgeError."""
-    fitting = [scheme for scheme in SCHEMES if f"{name}-".startswith(f"{scheme.name}-")]
+    fitting = [scheme for scheme in schemes if f"{name}-".startswith(f"{scheme.name}-")]
     if not fitting:
-        known = ", ".join(scheme.name for scheme in SCHEMES)
+        known = ", ".join(scheme.name for scheme in schemes)
         raise ForgeError(f"there is no setting {name!r}; the schemes are {known}")
     scheme = max(fitting, key=lambda scheme: len(scheme.name))
     flags = name[len(scheme.name) + 1 :].split("-") if len(name) > len(scheme.name) else []

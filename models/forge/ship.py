@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class Plan:
     judged: list[Picture]
     """Pictures that variants are judged on; none of them should be among the others."""
     limits: Limits = DEFAULT_LIMITS
-    method: str = "min_max"
-    """Of `forge.range_search`."""
+    method: str | None = None
+    """Of `forge.range_search`, or "file"; None: what suits the network."""
     rounds: int = 10
     """Of timing; 0: none."""
     runtimes: tuple[tuple[str, Path | None], ...] = (("litert", None),)
@@ -55,21 +55,27 @@ class Made:
     """In the order of the plan's runtimes."""
 
 
+Make = Callable[[Setting, Path], None]
+"""Writes one variant to a path."""
+
+
 def ship(
-    network: Network, name: str, settings: Sequence[Setting], plan: Plan, progress: Progress = lambda *_: None
+    network: Network,
+    name: str,
+    settings: Sequence[Setting],
+    plan: Plan,
+    progress: Progress = lambda *_: None,
+    make: Make | None = None,
 ) -> list[Made]:
-    """Make `settings` as `plan.out`/NAME_SETTING.tflite; all of them, refused ones too. Raises ForgeError."""
+    """Make `settings` as `plan.out`/NAME_SETTING.tflite; all of them, refused ones too. Raises ForgeError.
+
+    make: how, if not by ai-edge-quantizer.
+    """
     if NAME.fullmatch(name) is None:
         raise ForgeError(f"{name!r} is no name of a manifest entry; expected {NAME_FORM}")
     if not plan.judged:
         raise ForgeError("there is no picture left to judge the variants on; give more, or a folder of their own")
-    observed = None
-    if any(setting.needs_calibration for setting in settings):
-        if not plan.calibration:
-            wanting = ", ".join(setting.name for setting in settings if setting.needs_calibration)
-            raise ForgeError(f"the settings {wanting} need pictures for their ranges; give a folder with --calibrate")
-        progress("ranges", 0, 1)
-        observed = observe_network(network, read_for(network, plan.calibration))
+    make = make or _quantizer(network, settings, plan, progress)
     plan.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=plan.out, prefix=".making-") as scratch:
         folder = Path(scratch)
@@ -83,8 +89,7 @@ def ship(
                 make_variant(network, plain, None, path, network.card)
                 references[setting.raw] = Reference(Subject(path), plan.judged, network, progress)
             path = folder / f"{name}_{setting.name}.tflite"
-            card = replace(network.card, description=setting.meaning)
-            make_variant(network, setting, observed, path, card, method=plan.method)
+            make(setting, path)
             reference = references[setting.raw]
             measures = reference.measure(Subject(path), progress)
             made.append(
@@ -92,6 +97,25 @@ def ship(
             )
         made = _timed(made, plan, progress)
         return [_delivered(each, plan.out) for each in made]
+
+
+def _quantizer(network: Network, settings: Sequence[Setting], plan: Plan, progress: Progress) -> Make:
+    """Makes variants by ai-edge-quantizer, once ranges have been observed for those that need them."""
+    observed = None
+    wanting = [setting.name for setting in settings if setting.needs_calibration]
+    if wanting:
+        if not plan.calibration:
+            raise ForgeError(
+                f"the settings {', '.join(wanting)} need pictures for their ranges; give a folder with --calibrate"
+            )
+        progress("ranges", 0, 1)
+        observed = observe_network(network, read_for(network, plan.calibration))
+
+    def make(setting: Setting, path: Path) -> None:
+        card = replace(network.card, description=setting.meaning)
+        make_variant(network, setting, observed, path, card, method=plan.method)
+
+    return make
 
 
 def _timed(made: list[Made], plan: Plan, progress: Progress) -> list[Made]:

@@ -64,7 +64,7 @@ def make_variant(
     path: Path,
     card: Card,
     *,
-    method: str = "min_max",
+    method: str | None = None,
     postprocess: PostProcess | None = None,
 ) -> None:
     """Write one variant to `path`, labels and metadata inside; its anchors beside it when it has no op.
@@ -72,6 +72,13 @@ def make_variant(
     method: how ranges are chosen (forge.range_search). postprocess: instead of the settings the network came with.
     """
     model: Any = flatbuffer.load(quantize(network, setting, observed, method))
+    write_variant(model, network, setting, path, card, postprocess)
+
+
+def write_variant(
+    model: Any, network: Network, setting: Setting, path: Path, card: Card, postprocess: PostProcess | None = None
+) -> None:
+    """Write a `ModelT` that takes NHWC and gives codes and scores, in the way that the setting says."""
     if setting.nchw:
         take_nchw(model)
     if setting.raw:
