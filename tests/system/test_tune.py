@@ -166,6 +166,8 @@ def test_stopped_and_gone_on_with(quarters: Tune) -> None:
     while len(trials()) < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    told = quarters.refused("--model", "quarters", *TWICE)
+    assert f"another vigild tune is running and keeps its measurements in {quarters.folder}" in told
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130, err
@@ -223,6 +225,23 @@ def test_a_delegate_that_aborts_costs_one_row(
     rows = {row["delegate"]: row for row in tune.model("twins")["rows"]}
     assert "SIGABRT" in rows[f"{tmp_path}/lib/libedgetpu.so.1"]["failed"]
     assert rows["xnnpack"]["rounds"] == rows["none"]["rounds"] == 2 and "failed" not in rows["none"]
+
+
+def test_where_no_runtime_works_the_profile_stays(quarters: Tune, tmp_path: Path) -> None:
+    quarters.profile.write_text("the old one")
+    for name in ("ai_edge_litert", "tflite_runtime"):
+        package = tmp_path / "site" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "interpreter.py").write_text("import ctypes\nctypes.string_at(0)\n")
+    path = quarters.environ.get("PYTHONPATH", "")
+    quarters.environ["PYTHONPATH"] = f"{tmp_path / 'site'}:{path}".rstrip(":")
+    out, err = quarters.run("--model", "quarters", *QUICK, status=1)
+    (line, other) = out.splitlines()
+    assert line.startswith("float32 on xnnpack (1 thread) and none (1 thread): killed by SIGSEGV while starting litert")
+    assert other.startswith("uint8 on ")
+    assert "none of the 4 settings runs here, so the profile stays as it was" in err
+    assert quarters.profile.read_text() == "the old one"
 
 
 def test_an_edge_tpu_and_its_twin_are_measured_side_by_side(

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tunekit import BOARD, subject, timed
 
 from vigild.config.schema import BudgetConfig, ModelConfig
 from vigild.models.entry import ManifestError
@@ -14,10 +15,9 @@ from vigild.tune import trials
 from vigild.tune.budgets import BudgetError, parse
 from vigild.tune.candidates import Build, builds, candidates, default_threads
 from vigild.tune.plan import Job, estimate, hopeless, order
-from vigild.tune.profile import Accuracy, Board, Budgets, save
-from vigild.tune.trials import File, Judged, State, Subject, Timed, Trial
+from vigild.tune.profile import Accuracy, Budgets, save
+from vigild.tune.trials import Judged, State, Trial
 
-BOARD = Board(model="", machine="x86_64", processor="p", cores=2)
 INT8 = Build("int8", ModelConfig(path="/int8.tflite"), False)
 TPU = Build("tpu", ModelConfig(path="/tpu.tflite"), True)
 
@@ -126,25 +126,6 @@ def test_budgets_that_are_none(text: str, says: str) -> None:
 
 
 # ---- what the tries come to
-
-
-def timed(p50_ms: float = 3.0, **facts: Any) -> Timed:
-    known: dict[str, Any] = {
-        "variant": "int8-300x300", "sha256": "0" * 64, "runtime": "litert", "runtime_version": "2.3.0",
-        "delegate_nodes": 60, "total_nodes": 64, "inferences": 100, "load_ms": 50.0, "first_ms": 9.0,
-        "p95_ms": 4.0, "cpu_ms": 3.0, "cores_busy": 1.0, "memory_bytes": 40 * 2**20,
-        "celsius": None, "rise_celsius": None, "flags": [], "others_busy": 0.0,
-    }  # fmt: skip
-    return Timed(p50_ms=p50_ms, **{**known, **facts})
-
-
-def subject(**changed: Any) -> Subject:
-    file = File(sha256="0" * 64, file_bytes=1000, width=300, height=300, dtype="int8")
-    facts: dict[str, Any] = {
-        "board": BOARD, "name": "m", "files": {"int8": file, "broken": "it is no model"},
-        "runtime": "litert 2.3.0", "seconds": 2.0, "pictures": "::200", "config": "{}",
-    }  # fmt: skip
-    return Subject(**{**facts, **changed})
 
 
 def trial(round_: int, delegate: str = "xnnpack", **facts: Any) -> Trial:

@@ -9,8 +9,8 @@ from tunekit import row
 
 from vigild.tune import bar, pareto, table, words
 from vigild.tune.choose import choose
-from vigild.tune.measure import Progress
 from vigild.tune.profile import Budgets, Row
+from vigild.tune.race import Progress
 from vigild.tune.raster import paint
 
 FREE = Budgets()
@@ -83,7 +83,7 @@ def test_the_table_has_a_line_for_each() -> None:
     lines = list(table.lines(rows))
     assert lines[0].split()[:3] == ["VARIANT", "INPUT", "DELEGATE"] and "RISE °C" in lines[0]
     assert " 123 " in lines[1] and "reference" in lines[1]
-    assert " 0.842 " in lines[2] and "(3 of 60 nodes)" in lines[2] and "+2.5" in lines[2]
+    assert " 0.842 " in lines[2] and "xnnpack (3/60)" in lines[2] and "+2.5" in lines[2]
     assert "AP 0.228 (AP50 0.374)" in lines[2]
     assert " 47.1 " in lines[3] and "140 of 144 shapes, 1 invented" in lines[3]
     assert lines[4].endswith("given up after one round: 40 times slower than the fastest")

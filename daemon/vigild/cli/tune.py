@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from vigild.models.entry import ManifestError
     from vigild.tune import budgets, session
     from vigild.tune.attempt import Pictures
-    from vigild.tune.measure import CannotMeasure, Settings
+    from vigild.tune.measure import CannotMeasure
+    from vigild.tune.race import Settings
 
     files = [name for name in args.model if "/" in name or name.endswith(".tflite")]
     if 0 < len(files) < len(args.model) or (len(args.model) > 1 and not files):

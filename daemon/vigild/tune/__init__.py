@@ -7,6 +7,7 @@
 `attempt`      one try, in a process of its own that may die of it
 `pictures`, `agreement`, `cocofile`, `ap`, `accuracy`   how right a variant is
 `measure`      carries the plan out; stopped, it goes on where it was
+`trials`, `race`   what was tried so far, and where that leaves the run
 `profile`      what was measured, as a file (tune.json), and whether it still holds
 `choose`       from that and budgets to one setting, with the reason
 `table`, `words`, `pareto`, `raster`   for people

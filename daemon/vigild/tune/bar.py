@@ -9,7 +9,7 @@ import shutil
 import time
 from typing import TextIO
 
-from vigild.tune.measure import Progress
+from vigild.tune.race import Progress
 
 BAR_CHARACTERS = 24
 LINE_EVERY_S = 10.0

@@ -9,12 +9,15 @@ Nothing native is loaded here.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
+import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -23,10 +26,11 @@ from vigild.config.schema import ModelConfig
 from vigild.trial import parent
 from vigild.trial.runtime import on_runtime
 from vigild.tune import trials
-from vigild.tune.attempt import AccuracyTask, Pictures, Prepare, Timing
+from vigild.tune.attempt import AccuracyTask, Prepare, Timing
 from vigild.tune.candidates import Build, Builds, Candidate
-from vigild.tune.plan import START_S, Job, Key, estimate, order
+from vigild.tune.plan import order
 from vigild.tune.profile import Accuracy, Board, Row, save
+from vigild.tune.race import Progress, Race, Settings, pair
 from vigild.tune.trials import File, Judged, State, Subject, Timed, Trial
 
 MODULE = "vigild.tune.attempt"
@@ -37,29 +41,6 @@ PICTURE_S = 1.0
 
 class CannotMeasure(Exception):
     """There is nothing to measure: a sentence without a full stop."""
-
-
-class Settings(NamedTuple):
-    """How to measure."""
-
-    rounds: int
-    seconds: float
-    """For each setting, in each round."""
-    pictures: Pictures
-    runtime: str
-    """ "auto", or one of the runtimes."""
-    root: Path
-    """What /sys is below."""
-
-
-class Progress(NamedTuple):
-    """How far a run is."""
-
-    done: int
-    total: int
-    left_s: float
-    now: str
-    """What is being done."""
 
 
 class Measuring:
@@ -84,19 +65,21 @@ class Measuring:
         self._tell = tell
         self._say = say
         self._state: State | None = None
+        self._race: Race
 
     # ---- the run
 
     def measure(self, *, anew: bool = False) -> None:
         """To the end. Raises CannotMeasure and KeyboardInterrupt."""
-        with tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
-            self._tell(Progress(0, self._total([]), 0.0, "reading the pictures and the models"))
+        with _alone(self._kept.parent), tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
+            self._tell(Progress(0, 0, 0.0, "reading the pictures and the models"))
             files = self._prepare(Path(scratch))
             self._state = self._begin(self._subject(files), anew)
             self._save()  # so that a place that cannot be written to is known before the work
             self._candidates = [one for one in self._candidates if isinstance(files[one.build.name], File)]
             if not self._candidates:
                 raise CannotMeasure(next(iter(value for value in files.values() if isinstance(value, str))).rstrip("."))
+            self._race = Race(self._found.builds, self._candidates, self._settings, self._state)
             self._round(1, Path(scratch))
             self._judge(Path(scratch))
             for round_ in range(2, self._settings.rounds + 1):
@@ -111,7 +94,8 @@ class Measuring:
         if self._state is None:
             return []
         places = {candidate.key: place for place, candidate in enumerate(self._candidates)}
-        found = trials.rows(self._state, first_round_done=self._first_round_done())
+        race = Race(self._found.builds, self._candidates, self._settings, self._state)
+        found = trials.rows(self._state, first_round_done=race.first_round_done())
         return sorted(found, key=lambda row: places.get((row.variant, row.delegate, row.threads), len(places)))
 
     @property
@@ -152,15 +136,18 @@ class Measuring:
             files[build.name] = str(said["refused"]) if "refused" in said else msgspec.convert(said, File)
         return files
 
+    def _build(self, name: str) -> Build:
+        return next(build for build in self._found.builds if build.name == name)
+
     def _builds(self, used: dict[str, Candidate]) -> list[Build]:
         return [build for build in self._found.builds if build.name in used]
 
     def _round(self, round_: int, scratch: Path) -> None:
         for candidate in order(self._candidates, round_):
-            if self._is_done(candidate, round_) or self._is_out(candidate.key, round_):
+            if self._race.is_done(candidate, round_) or self._race.is_out(candidate.key, round_):
                 continue
             text = f"round {round_}: {candidate.build.name}, {candidate.delegate}, {candidate.threads} threads"
-            self._tell(self._progress(text.replace("1 threads", "1 thread")))
+            self._tell(self._race.progress(text.replace("1 threads", "1 thread")))
             self._keep_trial(self._time(candidate, round_, scratch))
 
     def _time(self, candidate: Candidate, round_: int, scratch: Path) -> Trial:
@@ -189,16 +176,16 @@ class Measuring:
 
     def _judge(self, scratch: Path) -> None:
         """How right each build is on each delegate: the ones that others are compared with first."""
-        todo = self._to_judge()
-        references = self._references(todo)
-        first = [one for one in todo if _pair(one) in references.values()]
+        todo = self._race.to_judge()
+        references = self._race.references(todo)
+        first = [one for one in todo if pair(one) in references.values()]
         for candidate in itertools.chain(first, (one for one in todo if one not in first)):
             reference = references[candidate.build.name]
-            is_reference = _pair(candidate) == reference
-            waiting = any(self._judged(one) is None for one in todo if references[one.build.name] == reference)
-            if self._judged(candidate) is not None and not (is_reference and waiting):
+            is_reference = pair(candidate) == reference
+            waiting = any(self._race.judged(one) is None for one in todo if references[one.build.name] == reference)
+            if self._race.judged(candidate) is not None and not (is_reference and waiting):
                 continue
-            self._tell(self._progress(f"accuracy: {candidate.build.name}, {candidate.delegate}"))
+            self._tell(self._race.progress(f"accuracy: {candidate.build.name}, {candidate.delegate}"))
             saved = scratch / f"{tensors_name(self._build(reference[0]))}.seen"
             started_s = time.monotonic()
             task = AccuracyTask(
@@ -209,7 +196,9 @@ class Measuring:
                 reference=str(saved) if not is_reference and saved.exists() else "",
                 reference_name=reference[0],
             )
-            limit_s = parent.LIMIT_S + self._settings.pictures.limit * max(PICTURE_S, 0.01 * self._p50_ms(candidate))
+            limit_s = parent.LIMIT_S + self._settings.pictures.limit * max(
+                PICTURE_S, 0.01 * self._race.p50_ms(candidate)
+            )
             tried = self._try("accuracy", task, limit_s)
             failed = _failure(tried)
             code = (tried.answer or {}).get("code")
@@ -218,7 +207,7 @@ class Measuring:
             accuracy = msgspec.convert(tried.answer, Accuracy) if not failed else None
             if accuracy is not None and is_reference:
                 accuracy = msgspec.structs.replace(accuracy, agreement=1.0, score_error=0.0, reference=reference[0])
-            self.state.judged = [one for one in self.state.judged if (one.variant, one.delegate) != _pair(candidate)]
+            self.state.judged = [one for one in self.state.judged if (one.variant, one.delegate) != pair(candidate)]
             self.state.judged.append(
                 Judged(
                     variant=candidate.build.name,
@@ -236,84 +225,6 @@ class Measuring:
 
         return on_runtime(self._settings.runtime, attempt)
 
-    # ---- what is left
-
-    def _to_judge(self) -> list[Candidate]:
-        """The fastest candidate of each build and delegate that is still in the race."""
-        best: dict[tuple[str, str], Candidate] = {}
-        for candidate in sorted(self._candidates, key=self._p50_ms):
-            if not self._is_out(candidate.key, 2):
-                best.setdefault(_pair(candidate), candidate)
-        return [one for one in self._candidates if one in best.values()]
-
-    def _references(self, todo: list[Candidate]) -> dict[str, tuple[str, str]]:
-        """Build -> build and delegate it is compared with: float32 of its own size, else of any, else the first."""
-        exact = [one for one in todo if self._is_float32(one)] or todo
-        chosen = {}
-        for candidate in todo:
-            same = [one for one in exact if self._size(one) == self._size(candidate)]
-            largest = sorted(exact, key=lambda one: -self._size(one)[0] * self._size(one)[1])
-            chosen[candidate.build.name] = _pair((same or largest)[0])
-        return chosen
-
-    def _is_float32(self, candidate: Candidate) -> bool:
-        """By its name, since weights of 16 and 8 bits have float32 inputs too; without such a name by its input."""
-        named = [one for one in self._found.builds if _says_float32(one.name)]
-        if named:
-            return candidate.build in named
-        return self._file(candidate).dtype == "float32"
-
-    def _file(self, candidate: Candidate) -> File:
-        file = self.state.subject.files[candidate.build.name]
-        assert isinstance(file, File)
-        return file
-
-    def _size(self, candidate: Candidate) -> tuple[int, int]:
-        return self._file(candidate).width, self._file(candidate).height
-
-    def _build(self, name: str) -> Build:
-        return next(build for build in self._found.builds if build.name == name)
-
-    def _p50_ms(self, candidate: Candidate) -> float:
-        found = [one.timed.p50_ms for one in self.state.trials if one.key == candidate.key and one.timed is not None]
-        return min(found) if found else 0.0
-
-    def _is_done(self, candidate: Candidate, round_: int) -> bool:
-        return any(trial.key == candidate.key and trial.round == round_ for trial in self.state.trials)
-
-    def _judged(self, candidate: Candidate) -> Judged | None:
-        return next((one for one in self.state.judged if (one.variant, one.delegate) == _pair(candidate)), None)
-
-    def _is_out(self, key: Key, round_: int) -> bool:
-        """Failed before, or given up after the first round."""
-        failed = any(trial.key == key and trial.failed for trial in self.state.trials)
-        return failed or (round_ > 1 and key in trials.dropped(self.state))
-
-    def _first_round_done(self) -> bool:
-        return all(self._is_done(candidate, 1) for candidate in self._candidates)
-
-    def _total(self, out: list[Candidate]) -> int:
-        return len(self._candidates) * (self._settings.rounds + 1) - len(out)
-
-    def _left(self) -> list[Job]:
-        settings, first = self._settings, self._first_round_done()
-        left = []
-        for candidate in self._candidates:
-            for round_ in range(1, settings.rounds + 1):
-                if not self._is_done(candidate, round_) and not (self._is_out(candidate.key, 2 if first else round_)):
-                    left.append(Job("timing", candidate.key, settings.seconds + START_S))
-        judging = self._to_judge() if first else {_pair(one): one for one in self._candidates}.values()
-        guess_s = START_S + 0.05 * settings.pictures.count
-        left += [Job("accuracy", (*_pair(one), 0), guess_s) for one in judging if self._judged(one) is None]
-        return left
-
-    def _progress(self, now: str) -> Progress:
-        left = self._left()
-        done = len(self.state.trials) + len(self.state.judged)
-        spent = [("timing", trial.key, trial.spent_s) for trial in self.state.trials]
-        spent += [("accuracy", (one.variant, one.delegate, 0), one.spent_s) for one in self.state.judged]
-        return Progress(done, done + len(left), estimate(left, spent), now)
-
     # ---- keeping
 
     def _keep_trial(self, trial: Trial) -> None:
@@ -324,10 +235,7 @@ class Measuring:
         try:
             save(self._kept, self.state)
         except OSError as error:
-            raise CannotMeasure(
-                f"the measurements cannot be kept at {self._kept}: {error.strerror}; "
-                "name another place with --profile FILE"
-            ) from None
+            raise _no_place(self._kept, error) from None
 
     def _subject(self, files: dict[str, File | str]) -> Subject:
         pictures = self._settings.pictures
@@ -346,17 +254,33 @@ class Measuring:
         return msgspec.structs.replace(candidate.build.config, threads=candidate.threads)
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other run keeps its measurements in `folder` meanwhile, or CannotMeasure; the lock ends with the process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _no_place(folder, error) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotMeasure(f"another vigild tune is running and keeps its measurements in {folder}") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _no_place(path: Path, error: OSError) -> CannotMeasure:
+    return CannotMeasure(
+        f"the measurements cannot be kept at {path}: {error.strerror}; name another place with --profile FILE"
+    )
+
+
 def tensors_name(build: Build) -> str:
     """A file name for a build, which may be called by a path."""
     return build.name.replace("/", "_") + ".tensors"
-
-
-def _pair(candidate: Candidate) -> tuple[str, str]:
-    return candidate.build.name, candidate.delegate
-
-
-def _says_float32(name: str) -> bool:
-    return any(word in name.lower() for word in ("float32", "fp32"))
 
 
 def _failure(tried: parent.Tried) -> str:

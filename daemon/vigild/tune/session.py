@@ -25,8 +25,9 @@ from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
 from vigild.tune.choose import Choice, choose
 from vigild.tune.daemon import paused
-from vigild.tune.measure import MODULE, CannotMeasure, Measuring, Settings
+from vigild.tune.measure import MODULE, CannotMeasure, Measuring
 from vigild.tune.profile import Budgets, ModelProfile, ProfileError, Row
+from vigild.tune.race import Settings
 
 EXIT_INTERRUPTED = 130
 PARTIAL = ".part"

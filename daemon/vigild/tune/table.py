@@ -72,10 +72,10 @@ def _cells(row: Row, heat: bool, judged: bool) -> list[str]:
 
 
 def delegate(row: Row) -> str:
-    """What executes the graph, and how much of it where that is not all: "xnnpack (3 of 65 nodes)"."""
+    """What executes the graph, and how many of its nodes where that is not all: "xnnpack (3/65)"."""
     if row.delegate == "none" or not row.total_nodes or row.delegate_nodes == row.total_nodes:
         return row.delegate
-    return f"{row.delegate} ({row.delegate_nodes} of {row.total_nodes} nodes)"
+    return f"{row.delegate} ({row.delegate_nodes}/{row.total_nodes})"
 
 
 def figure(value_ms: float) -> str:
