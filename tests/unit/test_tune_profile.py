@@ -188,6 +188,15 @@ def test_a_file_that_is_no_profile(two: Place, text: str, says: str) -> None:
     assert found.variant == "first" and says in found.warnings[0] and "run vigild tune again" in found.warnings[0]
 
 
+def test_threads_that_no_configuration_may_have(two: Place) -> None:
+    two.rows[2] = msgspec.structs.replace(two.rows[2], threads=1000)
+    two.write()
+    assert "threads" in two.resolve().warnings[0] and two.resolve().config.threads == 1
+    two.rows = [msgspec.structs.replace(row, threads=0) for row in two.rows]
+    two.write()
+    assert two.resolve().config.threads == 1
+
+
 def test_another_model_in_the_profile(two: Place) -> None:
     two.write()
     kept = profile.load(two.path)

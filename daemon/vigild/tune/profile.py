@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -78,7 +79,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     variant: str
     delegate: str
     """The rung it was loaded on: "edgetpu", "xnnpack", "none" or a path."""
-    threads: int
+    threads: Annotated[int, msgspec.Meta(ge=0, le=64)]
+    """As model.threads may be; 0 for a file that cannot be used."""
     sha256: str = ""
     file_bytes: int = 0
     width: int = 0
@@ -121,7 +123,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def works(self) -> bool:
-        return not self.failed and self.rounds > 0
+        return not self.failed and self.rounds > 0 and self.threads > 0
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
