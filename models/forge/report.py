@@ -23,7 +23,7 @@ def _time(latency: Latency) -> str:
     if latency.failure:
         return "does not run"
     taken, nodes = latency.nodes
-    return f"{latency.min_ms:.2f} / {latency.median_ms:.2f} ({taken}/{nodes})"
+    return f"{latency.min_ms:.2f} / {latency.median_ms:.2f} / {latency.cpu_ms:.2f} ({taken}/{nodes})"
 
 
 def _runtime_names(made: list[Made], plan: Plan) -> list[str]:
@@ -65,10 +65,10 @@ def write_report(folder: Path, name: str, made: list[Made], plan: Plan, command:
     if plan.rounds:
         lines += [
             "",
-            f"Times: invoke() with one thread on this machine, min / median ms over {plan.rounds} rounds that go"
-            " through all variants in turn; in brackets the nodes that XNNPACK took, of how many. Other machines have"
-            " other kernels: measure there (`vigild tune`). What is left to do on the host for variants without the"
-            " op is not in it.",
+            "Times: invoke() with one thread on this machine, ms: shortest / median / median of the CPU time, over"
+            f" {plan.rounds} rounds that go through all variants in turn; in brackets the nodes XNNPACK took, of how"
+            " many. CPU time is what to compare where other programs run too. Other machines have other kernels:"
+            " measure there (`vigild tune`). What is left to do on the host for variants without the op is not in it.",
         ]
     lines += ["", table(made, plan), "", "## What the settings are", ""]
     lines += [f"- **{each.setting.name}**: {each.setting.meaning}." for each in made]
@@ -99,7 +99,7 @@ def _plot(path: Path, name: str, made: list[Made], plan: Plan) -> None:
 
     shown = [each for each in made if each.latencies and not each.latencies[0].failure]
     by_ap = all(each.measures.ap is not None for each in shown)
-    points = [(each.latencies[0].min_ms, _worth(each, by_ap), each) for each in shown]
+    points = [(each.latencies[0].cpu_ms, _worth(each, by_ap), each) for each in shown]
     shipped = [worth for _, worth, each in points if not each.refused] or [0.0, 1.0]
     floor = min(shipped) - max(0.5 * (max(shipped) - min(shipped)), 0.02)
     figure, axes = pyplot.subplots(figsize=(9, 5.5), dpi=110)
@@ -121,7 +121,7 @@ def _plot(path: Path, name: str, made: list[Made], plan: Plan) -> None:
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.margins(x=0.12, y=0.08)
-    axes.set_xlabel(f"invoke(), shortest, ms, one thread, {_runtime_names(made, plan)[0]}")
+    axes.set_xlabel(f"CPU time of invoke(), ms, one thread, {_runtime_names(made, plan)[0]}")
     axes.set_ylabel("COCO AP" if by_ap else "agreement with float32")
     axes.set_title(f"{name}: area is file size, hollow has no op, red is refused by the gate", fontsize=11)
     axes.grid(True, alpha=0.25)

@@ -145,6 +145,6 @@ def preference(made: list[Made]) -> list[Made]:
 
     def key(each: Made) -> tuple[bool, float]:
         unusual = each.setting.nchw or each.setting.raw
-        return unusual, each.latencies[0].min_ms if each.latencies else 0.0
+        return unusual, each.latencies[0].cpu_ms if each.latencies else 0.0
 
     return sorted((each for each in made if not each.refused), key=key)

@@ -18,9 +18,10 @@ from forge.evaluate import Detection
 from forge.network import Network, open_network
 from forge.postprocess import find_postprocess
 from forge.prune import prune
+from forge.quantize import observe_network
 from forge.settings import parse
 from forge.subject import Subject
-from forge.variants import make_variant, picture_files
+from forge.variants import make_variant, picture_files, read_for
 from vigild.detector import flexbuffer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -96,6 +97,22 @@ def test_the_op_finds_what_it_found(path: Path, tmp_path: Path) -> None:
     assert kept > 20
     assert again >= 0.9 * kept
     assert shown >= kept
+
+
+@pytest.mark.parametrize("setting", ["int8", "int8-raw"])
+def test_three_classes_and_a_background_are_not_taken_for_boxes(setting: str, tmp_path: Path) -> None:
+    """Scores then have four columns, as box codes have."""
+    fewer = prune(network_of(V1), CLASSES)
+    files = picture_files(PICTURES)[:4]
+    path = tmp_path / "int8.tflite"
+    make_variant(fewer, parse(setting), observe_network(fewer, read_for(fewer, files)), path, fewer.card)
+    exact = subject_of(fewer, "float32", tmp_path / "float32.tflite")
+    quantised = Subject(path)
+    for file in files:
+        image = cv2.imread(str(file))
+        expected, got = exact.look(image), quantised.look(image)
+        assert np.abs(got.scores - expected.scores).max() < 0.2
+        assert np.abs(got.codes - expected.codes).mean() < 0.3
 
 
 def test_labels_and_the_op_s_count_follow(tmp_path: Path) -> None:
