@@ -57,4 +57,5 @@ def test_a_message_of_the_wrong_kind_is_refused_and_its_descriptors_closed() -> 
     os.close(memfd)
     with pytest.raises(msgspec.DecodeError):
         hub.receive()
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    # Not "==": what earlier tests left to the garbage collector may go meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= before

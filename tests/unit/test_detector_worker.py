@@ -163,7 +163,7 @@ def test_cameras_get_their_share(worker, config):
         worker.process.send_signal(signal.SIGCONT)
         turns[worker.result().camera] += 1
     # Not exact: this process may fail to refill a ring in time.
-    assert 2.0 < turns[first.name] / turns[second.name] < 4.5
+    assert 1.5 < turns[first.name] / turns[second.name] < 4.5
 
 
 def test_a_stalled_camera_delays_nobody(worker, config):
