@@ -11,7 +11,7 @@ Bias Correction, 2019, section 4.2, with measured means).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,17 +59,20 @@ def correct(
     qsvs: Qsvs,
     pictures: Sequence[Image],
     chunk: int = CHUNK,
+    keep_float: Collection[str] = (),
     progress: Progress = lambda *_: None,
 ) -> int:
-    """Edit the biases of `model` (a float32 `ModelT`); `spec` is of its input. Quantise it with the same qsvs then.
+    """Edit the biases of `model` (a float32 `ModelT`); quantise it with the same qsvs and keep_float then.
 
+    spec: of its input. pictures: uint8 [H, W, 3], RGB, of its size. chunk: layers at a time.
     Returns how many layers there were.
     """
     layers = _layers(model)
     wanted = _float_means(flatbuffer.pack(model), spec, layers, pictures)
     for first in range(0, len(layers), chunk):
         progress("correcting biases", first, len(layers))
-        got = _int8_means(static_int8(flatbuffer.pack(model), qsvs), int8_input(spec), layers, pictures)
+        data = static_int8(flatbuffer.pack(model), qsvs, keep_float=keep_float)
+        got = _int8_means(data, int8_input(spec), layers, pictures)
         now = layers[first : first + chunk]
         moving = _behind(model, {layer.output for layer in now})
         for layer in now:

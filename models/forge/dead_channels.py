@@ -2,7 +2,7 @@
 
 A channel that training has given up keeps a bias only. ai-edge-quantizer then takes a scale of 1e-11 for
 it, and the bias, divided by that, overflows int32 without a word: SSD-MobileNet v2 FPN-lite comes out at
-a quarter of its AP because of 11 such channels.
+a quarter of its AP because of a dozen such channels.
 """
 
 from __future__ import annotations

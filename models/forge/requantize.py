@@ -3,13 +3,13 @@
 made = requantize(open_source(Path("uint8.tflite")), pictures, Choice())
 made.data, made.notes
 
-What a quantised file says is kept: weights stay on their old grid where int8 has room for it, so that
-they are the same numbers as before, and activations keep the ranges that it was trained with.
+8-bit weights stay on their old grid where int8 has room for it, so that they are the same numbers as
+before. What helps and what does not is measured in docs/requantize.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from forge import flatbuffer
 from forge.bias_correction import correct
 from forge.calibrate import Image, int8_input, observe, ranges
-from forge.dead_channels import revive
+from forge.dead_channels import CHANNEL_AXIS, revive
 from forge.dequantize import dequantize
 from forge.errors import ForgeError
 from forge.metadata import Card, set_description, write_with_labels
@@ -33,7 +33,7 @@ from vigild.tensor import TensorSpec
 
 FROM_FILE = "file"
 """The method that keeps the ranges of a file that was quantised before."""
-DEFAULT_METHOD = "min_max"
+DEFAULT_METHOD = "percentile"
 CORRECTING = 16
 """Pictures that biases are corrected over: their positions are the samples, 10,000 in a feature map of 100 x 100."""
 ALL_METHODS = (FROM_FILE, *METHODS)
@@ -41,16 +41,18 @@ ALL_METHODS = (FROM_FILE, *METHODS)
 
 @dataclass(frozen=True)
 class Choice:
-    """How; None: what was found best for such a file (docs/requantize.md)."""
+    """How; the defaults are what was found best (docs/requantize.md)."""
 
-    method: str | None = None
+    method: str = DEFAULT_METHOD
     """Of ALL_METHODS."""
     old_grid: bool = True
     """Keep 8-bit weights exactly where possible."""
     float_scores: bool = True
     """Leave the scores' last steps, concatenation and sigmoid, in float32: 256 steps make ties in the ranking."""
+    float_stem: bool = True
+    """Leave the first layers in float32 if a dynamic-range file has their weights so (converters spare small ones)."""
     correct_bias: bool | None = None
-    """Make up for the mean error of each channel; None: unless the ranges are those the file was trained with."""
+    """Make up for the mean error of each channel; None: unless all of the file was in 8 bits before."""
 
 
 class Requantised(NamedTuple):
@@ -80,7 +82,7 @@ def requantize(
     before = source.spec.dtype
     plain = dequantize(source)
     model = plain.model
-    method = choice.method or (FROM_FILE if plain.ranges else DEFAULT_METHOD)
+    method = choice.method
     if method == FROM_FILE and not plain.ranges:
         raise ForgeError(
             f"{source.path} has no ranges of activations to keep, as only its weights are quantised or nothing is;"
@@ -94,7 +96,9 @@ def requantize(
         notes.append(f"{dead} channels without weights got a tiny one, so that their bias fits in 32 bits")
     float32 = flatbuffer.pack(model)
     observed = observe(float32, counted("calibrating", pictures, len(pictures), progress))
-    kept_float = score_tail(model) if choice.float_scores else []
+    tail = score_tail(model) if choice.float_scores else []
+    stem = float_stem(model, plain.steps) if choice.float_stem else []
+    kept_float = [*stem, *tail]
     qsvs = ranges(
         observed,
         DEFAULT_METHOD if method == FROM_FILE else method,
@@ -107,15 +111,29 @@ def requantize(
         qsvs |= old
         if old:
             notes.append(f"weights of {len(old)} layers stay on their old grid")
-    if kept_float:
-        notes.append(f"in float32: {len(kept_float)} operators between the class heads and the post-process op")
-    wanted = method != FROM_FILE if choice.correct_bias is None else choice.correct_bias
+    if stem:
+        notes.append(f"in float32, as in the file: the first {len(stem)} layers")
+    if tail:
+        notes.append(f"in float32: {len(tail)} operators between the class heads and the post-process op")
+    wanted = not plain.ranges if choice.correct_bias is None else choice.correct_bias
     if wanted:
         few = spread(pictures, CORRECTING)
-        count = correct(model, plain.spec, qsvs, few, progress=progress)
+        count = correct(model, plain.spec, qsvs, few, keep_float=kept_float, progress=progress)
         notes.append(f"biases of {count} layers corrected, over {len(few)} pictures")
     data = static_int8(flatbuffer.pack(model), qsvs, keep_float=kept_float)
     return Requantised(data, float32, plain.spec, notes)
+
+
+def float_stem(model: Any, steps: Collection[str]) -> list[str]:
+    """Outputs of the first convolutions, up to one whose weights the file has in 8 bits; of a float file: none."""
+    graph = model.subgraphs[0]
+    stem: list[str] = []
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode in CHANNEL_AXIS:
+            if graph.tensors[operator.inputs[1]].name.decode() in steps:
+                return stem
+            stem.append(graph.tensors[operator.outputs[0]].name.decode())
+    return []
 
 
 def score_tail(model: Any) -> list[str]:

@@ -26,15 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float)
     parser.add_argument(
         "--method",
-        help="of choosing the activations' ranges: file (those of a model quantised before), min_max, percentile,"
-        " mse, entropy; default: file if it has them, else min_max",
+        default="percentile",
+        help="of choosing the activations' ranges: percentile, min_max, mse, entropy, or file: keep those of a model"
+        " that was quantised before",
     )
     parser.add_argument("--new-grid", action="store_true", help="round 8-bit weights anew, to finer steps")
     parser.add_argument("--int8-scores", action="store_true", help="the last steps of the scores in int8 as well")
     parser.add_argument(
+        "--int8-stem", action="store_true", help="the first layers in int8, also where a dynamic-range file has floats"
+    )
+    parser.add_argument(
         "--correct-bias",
         action=argparse.BooleanOptionalAction,
-        help="make up for the mean error of each channel (a minute or two); default: unless the ranges are the file's",
+        help="make up for the mean error of each channel (a minute or two); default: unless all was in 8 bits before",
     )
     parser.add_argument("--keep-float32", type=Path, metavar="FILE", help="write the float32 network in between too")
     parser.add_argument(
@@ -55,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     from forge.source import card_of, labels_of, open_source
     from forge.variants import picture_files, read_for, spread
 
-    if options.method not in (None, *ALL_METHODS):
+    if options.method not in ALL_METHODS:
         raise ForgeError(f"there is no method {options.method!r}; there are {', '.join(ALL_METHODS)}")
     mean, std = ((value,) * 3 if value is not None else None for value in (options.mean, options.std))
     source = open_source(options.model, mean, std)
@@ -66,7 +70,13 @@ def run(options: argparse.Namespace) -> int:
     used = frozenset(path.name for path in files)
     judged = annotated_sets(options.evaluate, options.annotations, {options.calibrate.resolve(): used})
     out = options.out or Path(options.model.stem + SUFFIX)
-    choice = Choice(options.method, not options.new_grid, not options.int8_scores, options.correct_bias)
+    choice = Choice(
+        method=options.method,
+        old_grid=not options.new_grid,
+        float_scores=not options.int8_scores,
+        float_stem=not options.int8_stem,
+        correct_bias=options.correct_bias,
+    )
     progress = ProgressLine()
     made = requantize(source, read_for(source, files), choice, progress)
     made.write(made.data, out, labels, card)
