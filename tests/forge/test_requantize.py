@@ -19,7 +19,7 @@ from forge.evaluate import Runner, on_coco
 from forge.histogram import BINS, Histogram
 from forge.metadata import Card
 from forge.range_search import METHODS
-from forge.requantize import Choice, requantize, score_tail
+from forge.requantize import Choice, float_stem, requantize, score_tail
 from forge.source import labels_of, open_source
 from forge.static_int8 import static_int8, weight_ranges
 from forge.variants import picture_files, read_for
@@ -173,6 +173,12 @@ def channel_means(data: bytes, name: str, pictures: list[np.ndarray]) -> np.ndar
 
 def test_the_tail_of_the_scores_is_found(plain: Dequantized) -> None:
     assert score_tail(plain.model) == ["convert_scores", "concat_1"]
+
+
+def test_only_what_a_dynamic_range_file_spared_is_the_stem(plain: Dequantized) -> None:
+    assert float_stem(plain.model, plain.steps) == []
+    dynamic = dequantize(open_source(DYNAMIC))
+    assert len(float_stem(dynamic.model, dynamic.steps)) == 3
 
 
 @pytest.mark.parametrize(
