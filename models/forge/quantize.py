@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from forge import flatbuffer
+from forge.bias_room import with_room
 from forge.calibrate import Image, Observed, Qsvs, observe, ranges
 from forge.dead_channels import revive
 from forge.errors import ForgeError
@@ -51,6 +52,8 @@ def quantize(network: Network, setting: Setting, observed: Observed | None, meth
         found = _ranges(network, setting, observed, method)
         if setting.scheme.per_channel:
             found |= weight_ranges(model, network.steps)
+            if setting.scheme.activation_bits > 8:
+                found |= with_room(model, found)
     result = maker.quantize(found, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
 

@@ -5,6 +5,7 @@ write_report(Path("out"), "coco_v1", made, plan, "forge variants ...")
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from forge.compare import SHOWN, STILL_SEEN, SURE
@@ -103,13 +104,17 @@ def _plot(path: Path, name: str, made: list[Made], plan: Plan) -> None:
     shipped = [worth for _, worth, each in points if not each.refused] or [0.0, 1.0]
     floor = min(shipped) - max(0.5 * (max(shipped) - min(shipped)), 0.02)
     figure, axes = pyplot.subplots(figsize=(9, 5.5), dpi=110)
+    named: list[tuple[float, float]] = []
     for x, worth, each in points:
         colour = "#c0392b" if each.refused else "#1f77b4"
         y = max(worth, floor)
         text = each.setting.name if worth >= floor else f"{each.setting.name}: {worth:.3f}"
         fill = "none" if each.setting.raw else colour
         axes.scatter(x, y, s=max(20.0, each.bytes / 2e4), facecolors=fill, edgecolors=colour, alpha=0.5)
-        axes.annotate(text, (x, y), textcoords="offset points", xytext=(6, 5), fontsize=8)
+        # Names of points that lie on each other go below each other.
+        near = sum(abs(math.log(x / other_x)) < 0.25 and abs(y - other_y) < 0.004 for other_x, other_y in named)
+        named.append((x, y))
+        axes.annotate(text, (x, y), textcoords="offset points", xytext=(8, 5 - 9 * near), fontsize=7)
     front: list[tuple[float, float]] = []
     for x, worth, each in sorted(points, key=lambda point: point[:2]):
         if not each.refused and not each.setting.raw and (not front or worth > front[-1][1]):

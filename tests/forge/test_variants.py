@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import TensorType
 
 from forge import flatbuffer
 from forge.calibrate import Observed
@@ -16,7 +17,7 @@ from forge.compare import Picture, Reference
 from forge.errors import ForgeError
 from forge.network import Network, open_network
 from forge.postprocess import add_postprocess, find_postprocess, read_settings, take_postprocess
-from forge.quantize import observe_network
+from forge.quantize import observe_network, quantize
 from forge.settings import SCHEMES, SETTINGS, parse
 from forge.subject import Subject
 from forge.variants import make_variant, picture_files, read_for, spread
@@ -163,3 +164,19 @@ def test_what_cannot_be_a_network_is_explained(tmp_path: Path) -> None:
         open_network(planar)
     with pytest.raises(ForgeError, match="there are no pictures"):
         picture_files(tmp_path)
+
+
+@needs_assets
+def test_no_bias_is_cut_off_by_16_bit_activations() -> None:
+    """Channels with hardly a weight get steps that their bias fits into; the quantizer cuts at 32 bits in silence."""
+    network = network_of(FPNLITE)
+    model = flatbuffer.load(quantize(network, parse("int16x8"), observed_of(FPNLITE)))
+    graph = model.subgraphs[0]
+    biases = [
+        np.frombuffer(bytes(model.buffers[graph.tensors[index].buffer].data), "<i8")
+        for operator in graph.operators
+        for index in operator.inputs[2:3]
+        if index >= 0 and graph.tensors[index].type == TensorType.INT64
+    ]
+    assert len(biases) > 100
+    assert max(np.abs(bias).max() for bias in biases) < 2**31 - 1
