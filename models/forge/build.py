@@ -14,6 +14,7 @@ from forge.held_out import on_held_out, table
 from forge.judge import on_test_card
 from forge.metadata import Card
 from forge.photos import Photo, PhotoSampler, load_frames, load_photos
+from forge.postprocess import PostProcess
 from forge.pseudo import read
 from forge.scenes import render_scene
 from forge.teacher import Teacher, make_teacher
@@ -24,6 +25,8 @@ from vigild.camera.testcard import LABELS as SHAPES
 _CALIBRATION_PICTURES = 100
 _TEACHER_PICTURES = 60  # for its ranges
 _TESTCARD_LOGIT_SHIFT = 0.4  # true shapes then score 0.6 and more
+# Suppression within each class: a rider's box does not cost the motorcycle its own.
+_PHOTOS_OP = PostProcess(regular_nms=True, iou_threshold=0.45)
 _CALIBRATION_SEED = 20_000  # apart from any training step's
 
 TESTCARD_CARD = Card(
@@ -105,6 +108,7 @@ def photos(
         name,
         PHOTOS_CARD,
         logit_shift=torch.tensor(shift),
+        settings=_PHOTOS_OP,
         variants=("int8", "float16", "float32"),
     )
     report = {variant: on_held_out(path, held_out, real) for variant, path in files.items()}
