@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from forge.compare import Measures, agreement
-from forge.evaluate import Detection
-from forge.gate import Limits, refusals
+from forge.evaluation.compare import Measures, agreement
+from forge.evaluation.evaluate import Detection
+from forge.variants.gate import Limits, refusals
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ASSETS = REPOSITORY.parent / "shared" / "assets"

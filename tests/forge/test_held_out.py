@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from forge.bootstrap import ap50_interval
-from forge.evaluate import Detection, Truths, judge_label, summary
+from forge.evaluation.bootstrap import ap50_interval
+from forge.evaluation.evaluate import Detection, Truths, judge_label, summary
 
 
 def pictures(count: int, hit_rate: float) -> tuple[Truths, list[list[Detection]]]:

@@ -11,14 +11,14 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
-from forge import teacher as teachers
-from forge.batches import TargetMaker, lessons_of
 from forge.errors import ForgeError
-from forge.imitation import Imitation
-from forge.net import Detector, NetConfig
-from forge.scenes import render_scene
-from forge.teacher import Teacher, make_teacher
-from forge.train import TrainConfig, imitation_weight, train
+from forge.training import teacher as teachers
+from forge.training.batches import TargetMaker, lessons_of
+from forge.training.imitation import Imitation
+from forge.training.net import Detector, NetConfig
+from forge.training.scenes import render_scene
+from forge.training.teacher import Teacher, make_teacher
+from forge.training.train import TrainConfig, imitation_weight, train
 from vigild.camera.testcard import LABELS
 
 ASSETS = Path(__file__).parents[3] / "shared" / "assets"

@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from forge import flatbuffer
 from forge.errors import ForgeError
-from forge.evaluate import Detection
-from forge.network import Network, open_network
-from forge.postprocess import find_postprocess
-from forge.prune import prune
-from forge.quantize import observe_network
-from forge.settings import parse
-from forge.subject import Subject
-from forge.variants import make_variant, picture_files, read_for
+from forge.evaluation.evaluate import Detection
+from forge.evaluation.subject import Subject
+from forge.quantization.quantize import observe_network
+from forge.quantization.settings import parse
+from forge.tflite import flatbuffer
+from forge.tflite.postprocess import find_postprocess
+from forge.tflite.prune import prune
+from forge.variants.make import make_variant, picture_files, read_for
+from forge.variants.network import Network, open_network
 from vigild.detector import flexbuffer
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import torch
 
-from forge import flatbuffer
 from forge.errors import ForgeError
-from forge.export import to_float32
-from forge.net import NetConfig
-from forge.network import open_network
-from forge.pytorch_route import load_module
-from forge.scenes import render_scene
-from forge.subject import Subject
-from forge.train import TrainConfig, load_detector, train
-from forge.weights import load_weights
+from forge.evaluation.subject import Subject
+from forge.routes.pytorch import load_module
+from forge.tflite import flatbuffer
+from forge.training.export import to_float32
+from forge.training.net import NetConfig
+from forge.training.scenes import render_scene
+from forge.training.train import TrainConfig, load_detector, train
+from forge.training.weights import load_weights
+from forge.variants.network import open_network
 from vigild.camera.testcard import LABELS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -152,7 +152,8 @@ def test_uint8_is_that_of_2018(made: Path) -> None:
 def test_keras_and_saved_model_come_in(trained: Path, tmp_path: Path) -> None:
     """The same network as files of TensorFlow's own kinds, its anchors in a file beside it."""
     script = (
-        "import sys; from pathlib import Path; from forge import keras_net; from forge.weights import load_weights\n"
+        "import sys; from pathlib import Path\n"
+        "from forge.routes import keras_net; from forge.training.weights import load_weights\n"
         "model = keras_net.build(*load_weights(Path(sys.argv[1])))\n"
         "model.save(sys.argv[2] + '/net.keras'); model.export(sys.argv[2] + '/saved')\n"
     )

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from forge.anchors import make_anchors
-from forge.batches import TargetMaker
-from forge.evaluate import Runner
-from forge.losses import detection_loss
-from forge.net import Detector, NetConfig
-from forge.scenes import Sample, render_scene
-from forge.train import NonFiniteLossError, TrainConfig, load_detector, train
+from forge.evaluation.evaluate import Runner
+from forge.training.batches import TargetMaker
+from forge.training.losses import detection_loss
+from forge.training.net import Detector, NetConfig
+from forge.training.scenes import Sample, render_scene
+from forge.training.train import NonFiniteLossError, TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS
 
 SMALL = TrainConfig(
@@ -84,10 +84,10 @@ def test_unlabelled_classes_and_doubts_do_not_count() -> None:
 
 def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:
     """float32 and int8 files agree with PyTorch, carry their labels, and end in the op."""
-    from forge.evaluate import Detection, tally
-    from forge.export import export
-    from forge.metadata import Card
-    from forge.postprocess import PostProcess
+    from forge.evaluation.evaluate import Detection, tally
+    from forge.tflite.metadata import Card
+    from forge.tflite.postprocess import PostProcess
+    from forge.training.export import export
 
     train(dataclasses.replace(SMALL, steps=60, average=0.9, stages=()), render_scene, tmp_path)
     detector = load_detector(tmp_path / "checkpoint.pt")

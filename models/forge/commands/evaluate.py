@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print AP and AP50 of each model."""
-    from forge.coco import annotated_sets
-    from forge.evaluate import Runner, on_coco
+    from forge.evaluation.coco import annotated_sets
+    from forge.evaluation.evaluate import Runner, on_coco
     from forge.progress import ProgressLine
 
     pictures = annotated_sets(options.images, options.annotations)

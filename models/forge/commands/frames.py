@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the pictures, and say how many."""
-    from forge.frames import save_frames
+    from forge.training.frames import save_frames
 
     for video in options.videos:
         print(f"{video.name}: {save_frames(video, options.out, options.most)} pictures")

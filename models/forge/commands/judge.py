@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what each finds, misses and invents."""
-    from forge import judge
+    from forge.evaluation import judge
 
     for path in options.models:
         print(judge.on_test_card(path, options.cards))

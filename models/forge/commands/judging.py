@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forge.network import Network
-    from forge.settings import Setting
-    from forge.ship import Made, Make, Plan
+    from forge.quantization.settings import Setting
+    from forge.variants.network import Network
+    from forge.variants.ship import Made, Make, Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +60,11 @@ def adjusted(network: Network, options: argparse.Namespace) -> Network:
 
 def plan_of(options: argparse.Namespace, method: str | None = None) -> Plan:
     """Which pictures calibrate, which judge (never the same), and by what limits."""
-    from forge.coco import load_annotations
-    from forge.compare import Picture
-    from forge.gate import Limits
-    from forge.ship import Plan
-    from forge.variants import picture_files, spread
+    from forge.evaluation.coco import load_annotations
+    from forge.evaluation.compare import Picture
+    from forge.variants.gate import Limits
+    from forge.variants.make import picture_files, spread
+    from forge.variants.ship import Plan
 
     calibration = spread(picture_files(options.calibrate), options.pictures) if options.calibrate else []
     folder = options.images or options.calibrate
@@ -92,10 +92,10 @@ def ship_all(
     make: Callable[[], Make] | None = None,
 ) -> int:
     """Make, judge, time, write and print. A setting that failed the gate is no failure of the command."""
-    from forge.manifest import write_manifest
     from forge.progress import ProgressLine
-    from forge.report import REPORT, table, write_report
-    from forge.ship import preference, ship
+    from forge.variants.manifest import write_manifest
+    from forge.variants.report import REPORT, table, write_report
+    from forge.variants.ship import preference, ship
 
     name = options.name or options.model.stem
     made = ship(network, name, settings, plan, ProgressLine(), make() if make is not None else None)

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and export."""
-    from forge import build
-    from forge.recipes import PHOTOS, PHOTOS_192
+    from forge.training import build
+    from forge.training.recipes import PHOTOS, PHOTOS_192
 
     recipe = PHOTOS if options.size == PHOTOS.net.size else PHOTOS_192
     config = dataclasses.replace(recipe, threads=options.threads, minutes=options.minutes or recipe.minutes)

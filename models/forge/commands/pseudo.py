@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look, and write it down."""
-    from forge import pseudo
+    from forge.training import pseudo
 
     found = pseudo.look(options.model, options.labels, options.images, frozenset(options.classes.split(",")))
     pseudo.write(found, options.out)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from forge.coco import Annotated
-    from forge.requantize import Requantised
+    from forge.evaluation.coco import Annotated
+    from forge.quantization.requantize import Requantised
 
 SUFFIX = "_int8_per_channel.tflite"
 
@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make it, judge it, say what became of it."""
-    from forge.coco import annotated_sets
     from forge.errors import ForgeError
+    from forge.evaluation.coco import annotated_sets
     from forge.progress import ProgressLine
-    from forge.requantize import ALL_METHODS, Choice, requantize
-    from forge.source import card_of, labels_of, open_source
-    from forge.variants import picture_files, read_for, spread
+    from forge.quantization.requantize import ALL_METHODS, Choice, requantize
+    from forge.routes.source import card_of, labels_of, open_source
+    from forge.variants.make import picture_files, read_for, spread
 
     if options.method not in ALL_METHODS:
         raise ForgeError(f"there is no method {options.method!r}; there are {', '.join(ALL_METHODS)}")
@@ -104,7 +104,7 @@ def _judge(
     """AP of the original, of float32 and of int8."""
     import tempfile
 
-    from forge.evaluate import Runner, on_coco
+    from forge.evaluation.evaluate import Runner, on_coco
     from forge.progress import ProgressLine
 
     progress = ProgressLine()
@@ -121,7 +121,7 @@ def _judge(
 
 
 def _time(before: Path, after: Path, rounds: int, picture: Path) -> None:
-    from forge.latency import measure
+    from forge.evaluation.latency import measure
 
     old, new = measure([before, after], "litert", rounds, picture)
     if old.failure or new.failure:

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and export."""
-    from forge import build
-    from forge.recipes import TESTCARD
+    from forge.training import build
+    from forge.training.recipes import TESTCARD
 
     config = dataclasses.replace(TESTCARD, threads=options.threads, steps=options.steps or TESTCARD.steps)
     build.testcard(config, options.run, options.out)

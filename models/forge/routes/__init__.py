@@ -1,0 +1,1 @@
+"""The ways in: PyTorch, TensorFlow, and .tflite files, each to a float32 .tflite."""

@@ -1,0 +1,1 @@
+"""Editing .tflite files: tensors and operators, the post-process op, labels and metadata."""

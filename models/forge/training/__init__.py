@@ -1,0 +1,1 @@
+"""Training the embedded models: data, the network, what it learns from, the recipes."""

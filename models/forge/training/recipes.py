@@ -1,0 +1,50 @@
+"""The recipes of the models in models/embedded: everything that decides how they come out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from forge.training.net import NetConfig
+from forge.training.train import TrainConfig
+from vigild.camera.testcard import LABELS
+
+TESTCARD = TrainConfig(
+    net=NetConfig(labels=LABELS, size=192, width=0.35, pyramid_channels=48, levels=3),
+    steps=2950,
+    batch=24,
+    rate=3e-3,
+    average=0.995,
+    stages=((0.18, 128),),
+    seed=1,
+)
+
+PHOTOS = TrainConfig(
+    net=NetConfig(
+        labels=("person", "car", "motorcycle", "bus", "truck", *LABELS),
+        size=256,
+        width=0.5,
+        pyramid_channels=64,
+        levels=4,
+    ),
+    minutes=105,
+    batch=32,
+    rate=2e-3,
+    average=0.998,
+    stages=((0.3, 128), (0.75, 192)),
+    seed=1,
+    bfloat16=True,
+    imitation=(1.0, 0.2),
+    rounded_from=0.92,
+)
+
+# For the smallest boards and for shedding load: the same network, which goes on from the first one's end and gets
+# used to how large things are in its smaller pictures.
+PHOTOS_192 = dataclasses.replace(
+    PHOTOS,
+    net=dataclasses.replace(PHOTOS.net, size=192),
+    minutes=10,
+    rate=3e-4,
+    stages=(),
+    imitation=(0.2, 0.2),
+    rounded_from=0.3,
+)

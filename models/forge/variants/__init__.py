@@ -1,0 +1,1 @@
+"""Every setting of one network: made, measured, judged, reported, shipped."""
