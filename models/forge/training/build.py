@@ -21,12 +21,14 @@ from forge.training.teacher import Teacher, make_teacher
 from forge.training.thresholds import best_thresholds, logit_shift
 from forge.training.train import TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS as SHAPES
+from vigild.camera.testcard import TestCard
 
 _CALIBRATION_PICTURES = 100
 _TEACHER_PICTURES = 60  # for its ranges
 _TESTCARD_LOGIT_SHIFT = 0.4  # true shapes then score 0.6 and more
 # Suppression within each class: a rider's box does not cost the motorcycle its own.
 _PHOTOS_OP = PostProcess(regular_nms=True, iou_threshold=0.45)
+_THRESHOLD_CARDS = range(1000, 1030)
 _CALIBRATION_SEED = 20_000  # apart from any training step's
 
 TESTCARD_CARD = Card(
@@ -55,6 +57,20 @@ def testcard(config: TrainConfig, run: Path, out: Path) -> None:
     shift = torch.full((len(config.net.labels),), _TESTCARD_LOGIT_SHIFT)
     for path in export(detector, pictures, out, "testcard_ssd", TESTCARD_CARD, logit_shift=shift).values():
         print(on_test_card(path, cards=10))
+
+
+def _cards() -> list[Photo]:
+    """Test cards to set the shapes' thresholds on; not those that `forge judge` and the daemon draw."""
+    cards = []
+    for seed in _THRESHOLD_CARDS:
+        card = TestCard(640, 480, seed)
+        for number in range(0, 720, 120):
+            image, truths = card.render(number)
+            boxes = np.array([truth.box for truth in truths], np.float32).reshape(-1, 4)
+            classes = [truth.label for truth in truths]
+            none = np.zeros((0, 4), np.float32)
+            cards.append(Photo(f"card {seed}", image, boxes, classes, none, [], frozenset(SHAPES)))
+    return cards
 
 
 def _teacher(source: Path, photos: list[Photo], run: Path) -> Teacher:
@@ -94,7 +110,7 @@ def photos(
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)
     some = [training[int(i)] for i in rng.choice(len(training), min(400, len(training)), replace=False)]
-    thresholds = best_thresholds(detector, some)
+    thresholds = best_thresholds(detector, some + _cards())
     print("best thresholds before the shift:", {k: round(v, 3) for k, v in thresholds.items()}, flush=True)
     shift = logit_shift(labels, thresholds)
     size = config.net.size

@@ -72,7 +72,8 @@ def best_thresholds(detector: Detector, photos: list[Photo]) -> dict[str, float]
             continue
         scores_, hits = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
         f1 = [2 * hits[scores_ >= t].sum() / ((scores_ >= t).sum() + objects[label]) for t in _CANDIDATES]
-        best[label] = float(_CANDIDATES[int(np.argmax(f1))])
+        # The middle of where it is best: what lies a little beside the threshold then stays on its side.
+        best[label] = float(np.mean(_CANDIDATES[np.isclose(f1, max(f1))]))
     mean = float(np.mean(list(best.values()))) if best else 0.5
     return {label: best.get(label, mean) for label in config.labels}
 
