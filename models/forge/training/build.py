@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -59,6 +60,12 @@ def testcard(config: TrainConfig, run: Path, out: Path) -> None:
         print(on_test_card(path, cards=10))
 
 
+def _fully_judged(photo: Photo, labels: tuple[str, ...]) -> Photo:
+    """Judged for every class that the teacher is sure of, too: most pictures that people labelled for a class show
+    one, so thresholds set on these alone would be too low for an empty street."""
+    return dataclasses.replace(photo, judged=frozenset(labels) - frozenset(photo.doubted))
+
+
 def _cards() -> list[Photo]:
     """Test cards to set the shapes' thresholds on; not those that `forge judge` and the daemon draw."""
     cards = []
@@ -110,7 +117,7 @@ def photos(
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)
     some = [training[int(i)] for i in rng.choice(len(training), min(400, len(training)), replace=False)]
-    thresholds = best_thresholds(detector, some + _cards())
+    thresholds = best_thresholds(detector, [_fully_judged(photo, real) for photo in some] + _cards())
     print("best thresholds before the shift:", {k: round(v, 3) for k, v in thresholds.items()}, flush=True)
     shift = logit_shift(labels, thresholds)
     size = config.net.size
