@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from vigild import runtimes
 from vigild.camera.testcard import LABELS, TestCard
 from vigild.geometry import Box
 from vigild.models import embedded, store
+
+ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 
 ENTRY = embedded.entry()
 FILES = {variant.name: Path(store.candidates(ENTRY, variant)[0]) for variant in ENTRY.variants}
@@ -21,6 +26,9 @@ DEFAULT = ENTRY.variants[0].name
 MIN_SCORE = 0.5
 MAX_BYTES = {"int8": 2 * 10**6, "float16": 4 * 10**6, "float32": 8 * 10**6}
 """By the word that a variant's name begins with."""
+
+RUNTIME = next(package.name for package in runtimes.PACKAGES if runtimes.version(package))
+"""The one that is installed, or to be preferred."""
 
 each_variant = pytest.mark.parametrize("variant", FILES)
 each_runtime = pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
@@ -81,6 +89,31 @@ def test_file_is_small_and_carries_the_card_s_labels(variant: str) -> None:
     assert set(LABELS) <= set(packed_labels())
 
 
+def test_its_card_says_everything() -> None:
+    card = (store.package_folder() / "embedded" / "README.md").read_text()
+    assert "FILL" not in card
+    assert all(f"`{variant}`" in card for variant in FILES)
+    assert all(f"`{label}`" in card for label in packed_labels())
+
+
+def test_everybody_whose_pictures_it_learned_from_is_named() -> None:
+    """As CC BY asks: the sets of SOURCES.md with their makers, and where they are from."""
+    sources = ASSETS / "train" / "SOURCES.md"
+    if not sources.exists():
+        pytest.skip("the shared training pictures are not here")
+    page = (store.package_folder() / "embedded" / "ATTRIBUTION.md").read_text()
+    rows = [line.split(" | ") for line in sources.read_text().splitlines() if re.match(r"\| \w+ \| \d+ \|", line)]
+    assert len(rows) == 8
+    for row in rows:
+        name, pictures, repository, attribution = row[0].strip("| "), int(row[1]), row[3], row[5]
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+        assert f"{pictures:,}" in line
+        assert all(part in line for part in repository.partition(" (")[0].split(" @ "))
+        for quoted in re.findall(r'"([^"]+)"', attribution):
+            assert quoted in line
+        assert ("Open Images (Google LLC" in line) == ("openimages" in name)
+
+
 @each_variant
 def test_the_manifest_says_what_the_file_is(variant: str) -> None:
     """The sizes and types in `vigild models list`."""
@@ -133,6 +166,33 @@ def test_cards_of_other_seeds_and_sizes_are_read_too(runtime: str) -> None:
     assert objects == 8 * 25 * 6
     assert len(missed) <= objects / 200, missed
     assert len(invented) <= objects / 200, invented
+
+
+@pytest.mark.skipif(not (ASSETS / "annotations").exists(), reason="the shared pictures are not here")
+@each_variant
+def test_people_in_the_foreground_are_found(variant: str) -> None:
+    """A quarter and more of those that take a tenth of the picture, on 87 COCO pictures that it never saw."""
+    annotations = json.loads((ASSETS / "annotations" / "coco_calib.json").read_text())
+    interpreter, labels = open_interpreter(RUNTIME, variant), packed_labels(variant)
+    people = found = invented = empty = 0
+    for picture in annotations["images"]:
+        there = [a for a in annotations["annotations"] if a["image_id"] == picture["id"] and a["category_id"] == 1]
+        image = cv2.imread(str(ASSETS / "images" / "coco_calib" / picture["file_name"]))
+        width, height = picture["width"], picture["height"]
+        seen = [box for label, box in detect(interpreter, image, labels) if label == "person"]
+        for x, y, w, h in (a["bbox"] for a in there if not a["iscrowd"]):
+            if w * h >= 0.1 * width * height:
+                people += 1
+                found += any(
+                    iou(box, (x / width, y / height, (x + w) / width, (y + h) / height)) >= 0.5 for box in seen
+                )
+        if not there:
+            empty += 1
+            invented += len(seen)
+    assert people == 38
+    assert found >= people / 4
+    assert empty == 46
+    assert invented < empty, "in the pictures without anybody"
 
 
 def test_a_card_without_shapes_holds_nothing() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from vigild.models import library, store
 from vigild.models.entry import Entry, ManifestError
 
-ENTRY = "testcard_ssd"
+ENTRY = "people_vehicles_ssd"
 
 
 def entry(environ: Mapping[str, str] = os.environ) -> Entry:

@@ -79,15 +79,19 @@ def _accuracy(row: Row, rows: list[Row]) -> str:
 
 
 def _others(rows: list[Row], chosen: Row) -> list[Row]:
-    """Of each other variant its fastest setting on a delegate it would run on."""
+    """Of each other variant the setting with the chosen one's number of threads, else its fastest."""
     best: dict[str, Row] = {}
     for row in rows:
         if row.works and row.variant != chosen.variant:
             known = best.get(row.variant)
-            if known is None or row.p50_ms < known.p50_ms:
+            if known is None or _rank(row, chosen) < _rank(known, chosen):
                 best[row.variant] = row
     # What somebody may be tempted to use comes first.
     return sorted(best.values(), key=lambda row: row.p50_ms)[:MAX_OTHERS]
+
+
+def _rank(row: Row, chosen: Row) -> tuple[bool, float]:
+    return row.threads != chosen.threads, row.p50_ms
 
 
 def _beside(other: Row, chosen: Row, budgets: Budgets) -> str:

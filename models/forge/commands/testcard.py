@@ -12,7 +12,7 @@ from forge.commands.common import REPOSITORY
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the run is kept, how long it is."""
     parser.add_argument("--run", type=Path, default=REPOSITORY / "build" / "testcard", help="folder of the checkpoint")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "models" / "embedded")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "testcard" / "out")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=2)
 

@@ -1,4 +1,7 @@
-"""The recipes of the models in models/embedded: everything that decides how they come out."""
+"""Recipes: everything that decides how a model comes out. PHOTOS makes those in models/embedded.
+
+TESTCARD is a small network that knows the test card alone: trained in minutes, it shows that the route works.
+"""
 
 from __future__ import annotations
 
