@@ -359,7 +359,9 @@ def test_one_sentence_for_each_mistake(quarters: Tune, tmp_path: Path) -> None:
     assert "one name of the manifest" in quarters.refused("--model", "a", "b", status=2)
     assert "there is no profile" in quarters.refused(*model, "--show")
     quarters.run(*model, *QUICK, "--delegates", "xnnpack")
-    assert "holds quarters, but nothing of testcard_ssd" in quarters.refused("--show", "--model", "testcard_ssd")
+    assert "holds quarters, but nothing of people_vehicles_ssd" in quarters.refused(
+        "--show", "--model", "people_vehicles_ssd"
+    )
 
 
 def test_files_instead_of_an_entry_and_json(quarters: Tune, tmp_path: Path) -> None:
