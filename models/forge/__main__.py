@@ -47,6 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     except ForgeError as error:
         print(f"forge: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"forge: {error.filename} cannot be read or written: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

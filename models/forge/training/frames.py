@@ -17,6 +17,8 @@ _JPEG_QUALITY = 92
 
 def save_frames(video: Path, folder: Path, most: int) -> int:
     """Write at most `most` frames to folder/VIDEO_NUMBER.jpg, longer side <= 480 px; how many were written."""
+    if most < 1:
+        raise ForgeError(f"{most} pictures of each video were asked for; give 1 or more with --most")
     capture = cv2.VideoCapture(str(video))
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     if total < 1:

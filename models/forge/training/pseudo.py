@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from forge.anchors import box_iou
+from forge.errors import ForgeError
 from forge.evaluation.evaluate import Detection, Image, Runner
 from forge.progress import ProgressLine
 
@@ -40,6 +41,8 @@ def look(model: Path, labels: Path, folder: Path, classes: frozenset[str]) -> Se
     seen: Seen = {}
     progress = ProgressLine()
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    if not pictures:
+        raise ForgeError(f"{folder} has no picture ({', '.join(sorted(_SUFFIXES))}) to look at")
     for index, path in enumerate(pictures):
         image = cv2.imread(str(path))
         if image is None:
