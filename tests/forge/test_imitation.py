@@ -62,13 +62,17 @@ def test_another_network_is_refused_as_teacher(tmp_path: Path) -> None:
         make_teacher(other, [], tmp_path / "teacher.tflite")
 
 
-def test_a_student_gets_nearer_to_its_teacher_and_goes_on_where_it_was(teacher_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("imitated", [1.0, 0.25])
+def test_a_student_gets_nearer_to_its_teacher_and_goes_on_where_it_was(
+    teacher_file: Path, tmp_path: Path, imitated: float
+) -> None:
     config = TrainConfig(
         net=NetConfig(labels=LABELS, size=96, width=0.35, pyramid_channels=16, levels=3),
         steps=12,
         batch=8,
         checkpoint_steps=6,
         average=0.5,
+        imitated=imitated,
     )
     teacher = Teacher(teacher_file)
     rng = np.random.default_rng(7)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from forge.anchors import make_anchors
+from forge.errors import ForgeError
 from forge.evaluation.evaluate import Runner
 from forge.training.batches import TargetMaker
 from forge.training.losses import detection_loss
-from forge.training.net import Detector, NetConfig
+from forge.training.net import Conv, Detector, NetConfig
+from forge.training.photos import Photo, PhotoSampler, load_photos
 from forge.training.scenes import Sample, render_scene
 from forge.training.train import NonFiniteLossError, TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS
@@ -80,6 +84,67 @@ def test_unlabelled_classes_and_doubts_do_not_count() -> None:
     square = weights[:, LABELS.index("square")]
     assert 0 < (square == 0).sum() < len(square) / 2
     assert wanted.positive.sum() > 0
+
+
+def test_a_larger_network_begins_as_the_smaller_one_ended() -> None:
+    torch.manual_seed(3)
+    small = Detector(SMALL.net)
+    large = Detector(dataclasses.replace(SMALL.net, late_expansion=9, tower_depth=2))
+    for norm in small.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+    large.grow_from(small.state_dict())
+    pictures = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        for said, wanted in zip(large.eval()(pictures), small.eval()(pictures), strict=True):
+            assert torch.allclose(said, wanted, atol=1e-5)
+    codes, logits = large.train()(pictures)
+    (codes.square().mean() + logits.square().mean()).backward()
+    new = large.stages[-1][0].body[2][0].weight.grad[:, small.stages[-1][0].body[2][0].weight.shape[1] :]
+    assert new.abs().sum() > 0, "what is new can learn"
+
+
+@pytest.mark.parametrize("other", [{"labels": ("circle",)}, {"width": 0.5}, {"late_expansion": 9}, {"tower_depth": 2}])
+def test_a_network_that_does_not_fit_is_no_beginning(other: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="other labels or channels"):
+        Detector(SMALL.net).grow_from(Detector(dataclasses.replace(SMALL.net, **other)).state_dict())
+
+
+@pytest.mark.parametrize("side", [16, 15])
+def test_a_strided_depthwise_convolution_is_the_same_in_training(side: int) -> None:
+    """It goes another way there, for speed."""
+    conv = Conv(8, 8, 3, 2, groups=8)
+    pictures = torch.rand(2, 8, side, side)
+    conv[1] = torch.nn.Identity()
+    assert torch.allclose(conv.train()(pictures), conv.eval()(pictures), atol=1e-5)
+
+
+def test_empty_samples_show_nothing_wanted() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[:, :100] = 255  # somebody, on the left
+    photo = Photo(
+        "left.jpg", image, np.array([[0, 0, 0.5, 1]], np.float32), ["person"], np.zeros((0, 4), np.float32), []
+    )
+    sampler = PhotoSampler([photo], ("person",), scenes=0.0, mosaics=0.0, empties=1.0)
+    rng = np.random.default_rng(2)
+    samples = [sampler.sample(rng, 96) for _ in range(40)]
+    empty = [sample for sample in samples if not sample.classes and not sample.ignore_classes]
+    assert len(empty) > 20
+    assert all(sample.clean.mean() < 5 for sample in empty if sample.clean is not None)
+
+
+def test_annotations_of_another_form_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ForgeError, match=r"annotations\.json cannot be read \(No such file"):
+        load_photos(tmp_path, {}, ("person",))
+    file = tmp_path / "annotations.json"
+    for text in ("[]", "{", '{"images": [{"id": 1}], "annotations": [], "categories": []}'):
+        file.write_text(text)
+        with pytest.raises(ForgeError, match=r"is not in COCO's form.*docs/training\.md"):
+            load_photos(tmp_path, {}, ("person",))
+    record = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 9, "set": "mine", "labelled_classes": ["person"]}
+    file.write_text(json.dumps({"images": [record], "annotations": [], "categories": []}))
+    with pytest.raises(ForgeError, match=r"a\.jpg is listed"):
+        load_photos(tmp_path, {}, ("person",))
 
 
 def test_export_keeps_what_the_network_says(tmp_path: Path) -> None:

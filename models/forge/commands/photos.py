@@ -16,8 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seen", type=Path, help="the teacher's opinion: JSON of `forge pseudo` on the images")
     parser.add_argument("--frames", type=Path, help="folder of further, unlabelled pictures")
     parser.add_argument("--frames-seen", type=Path, help="the teacher's opinion on them")
-    parser.add_argument("--size", type=int, choices=(256, 192), default=256, help="of the input, in px")
-    parser.add_argument("--start", type=Path, help="checkpoint of another run to begin with, as 192 px does with 256's")
+    parser.add_argument(
+        "--recipe",
+        choices=("first", "256", "192"),
+        required=True,
+        help="first: the beginning, no model of its own; 256 goes on from it, and 192 from 256",
+    )
+    parser.add_argument("--start", type=Path, help="checkpoint of the recipe before, to begin with")
     parser.add_argument("--teacher", type=Path, help="float32 COCO SSD-MobileNet v1 to imitate")
     parser.add_argument("--run", type=Path, default=REPOSITORY / "build" / "photos", help="folder of the checkpoint")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "photos" / "out")
@@ -27,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and export."""
+    """Train, and export what is no mere beginning."""
     from forge.training import build
-    from forge.training.recipes import PHOTOS, PHOTOS_192
+    from forge.training.recipes import OF_PHOTOS
 
-    recipe = PHOTOS if options.size == PHOTOS.net.size else PHOTOS_192
+    recipe = OF_PHOTOS[options.recipe]
     config = dataclasses.replace(recipe, threads=options.threads, minutes=options.minutes or recipe.minutes)
     options.run.mkdir(parents=True, exist_ok=True)
     (options.run / "pid").write_text(f"{os.getpid()}\n")  # to pause it: kill -STOP, kill -CONT
@@ -46,5 +51,6 @@ def run(options: argparse.Namespace) -> int:
         teacher=options.teacher,
         start=options.start,
         export_only=options.export_only,
+        train_only=options.recipe == "first",
     )
     return 0

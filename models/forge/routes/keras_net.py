@@ -141,7 +141,13 @@ class _Builder:
         """forge.training.net.SharedTower."""
         x = self.mark(self.kernel(x, f"{name}.depthwise"), f"{name}.depthwise.{level}")
         x = self.norm(self.kernel(x, f"{name}.pointwise"), f"{name}.norms.{level}")
-        return self.mark(keras.layers.ReLU(6.0)(x), f"{name}.{level}")
+        x = self.mark(keras.layers.ReLU(6.0)(x), f"{name}.{level}")
+        second = f"{name}_2"
+        if f"{second}.depthwise.weight" not in self._arrays:
+            return x
+        y = self.mark(self.kernel(x, f"{second}.depthwise"), f"{second}.depthwise.{level}")
+        y = self.mark(self.norm(self.kernel(y, f"{second}.pointwise"), f"{second}.norms.{level}"), f"{second}.{level}")
+        return self.mark(keras.layers.Add()([x, y]), f"{second}.sum.{level}")
 
 
 def build(config: Mapping[str, Any], arrays: Arrays, ranges: Ranges | None = None) -> Any:

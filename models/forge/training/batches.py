@@ -79,10 +79,16 @@ def lessons_of(samples: list[Sample], teacher: Teacher) -> Lessons:
 
 
 def prefetch(
-    make: MakeSample, targets: TargetMaker, batch_size: int, seed: int, first_step: int, teacher: Teacher | None = None
+    make: MakeSample,
+    targets: TargetMaker,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    teacher: Teacher | None = None,
+    imitated: int | None = None,
 ) -> Iterator[Batch]:
     """Batches for ever, made two ahead by a thread. Batch number k depends on (seed, k) alone, so that
-    a resumed run goes on where it was."""
+    a resumed run goes on where it was. The teacher looks at the first `imitated` samples of each; None: all."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(2)
     stop = threading.Event()
 
@@ -92,7 +98,7 @@ def prefetch(
             while not stop.is_set():
                 rng = np.random.default_rng([seed, step])
                 samples = [make(rng, targets.size) for _ in range(batch_size)]
-                item = Batch(*targets.batch(samples), lessons_of(samples, teacher) if teacher else None)
+                item = Batch(*targets.batch(samples), lessons_of(samples[:imitated], teacher) if teacher else None)
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.5)

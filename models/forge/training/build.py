@@ -28,7 +28,7 @@ _CALIBRATION_PICTURES = 100
 _TEACHER_PICTURES = 60  # for its ranges
 _TESTCARD_LOGIT_SHIFT = 0.4  # true shapes then score 0.6 and more
 # Suppression within each class: a rider's box does not cost the motorcycle its own.
-_PHOTOS_OP = PostProcess(regular_nms=True, iou_threshold=0.45)
+_PHOTOS_OP = PostProcess(regular_nms=True, iou_threshold=0.45, max_detections=50)
 _THRESHOLD_CARDS = range(1000, 1030)
 _CALIBRATION_SEED = 20_000  # apart from any training step's
 
@@ -100,7 +100,8 @@ def photos(
     frames_seen: Path | None,
     teacher: Path | None,
     start: Path | None,
-    export_only: bool,
+    export_only: bool = False,
+    train_only: bool = False,
 ) -> None:
     """Train and export the detector of people and vehicles; a table beside it, and printed, says what it is worth."""
     cv2.setNumThreads(1)  # its pictures are small, and the cores are for training
@@ -113,6 +114,8 @@ def photos(
     sampler = PhotoSampler(training, real)
     if not export_only:
         train(config, sampler.sample, run, _teacher(teacher, training, run) if teacher else None, start)
+    if train_only:
+        return
     detector = load_detector(run / "checkpoint.pt")
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)

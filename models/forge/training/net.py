@@ -20,18 +20,25 @@ from torch.nn import functional
 # Expansion, channels, repeats, stride: Sandler et al., "MobileNetV2", table 2.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 _TAPS = (2, 4, 6)  # stages whose outputs are the last at strides 8, 16 and 32
+_FIRST_LATE = 3  # the stage that leads to stride 16
 _PRIOR = 0.01  # score of an untrained anchor, so that the many negatives do not swamp the first steps
 
 
 @dataclass(frozen=True)
 class NetConfig:
-    """labels: class names, no background. size: side of the square input in px. levels: grids, from stride 8."""
+    """labels: class names, no background. size: side of the square input in px. levels: grids, from stride 8.
+
+    late_expansion: of the blocks from stride 16 on; channels cost little there, where maps are small.
+    tower_depth: separable convolutions of the heads, 1 or 2.
+    """
 
     labels: tuple[str, ...]
     size: int = 256
     width: float = 0.35
     pyramid_channels: int = 64
     levels: int = 4
+    late_expansion: int = 6
+    tower_depth: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -59,6 +66,12 @@ class Conv(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.stride == 2 and self.training and self[0].groups > 1:
+            # The same sums: all positions, of which every other is kept. PyTorch's backward pass of a depthwise
+            # convolution of stride 2 takes three times as long on a CPU (bfloat16, channels last).
+            x = functional.conv2d(x, self[0].weight, padding=1, groups=self[0].groups)
+            x = x[:, :, 1 - x.shape[2] % 2 :: 2, 1 - x.shape[3] % 2 :: 2]
+            return self[2](self[1](x)) if len(self) > 2 else self[1](x)
         if self.stride == 2:
             x = functional.pad(x, (x.shape[3] % 2, 1, x.shape[2] % 2, 1))
         return super().forward(x)
@@ -87,16 +100,21 @@ class InvertedResidual(nn.Module):
 
 
 class SharedTower(nn.Module):
-    """A separable convolution whose weights all levels share, with statistics of each level's own."""
+    """A separable convolution whose weights all levels share, with statistics of each level's own.
 
-    def __init__(self, channels: int, levels: int):
+    residual: its output is added to its input, without an activation.
+    """
+
+    def __init__(self, channels: int, levels: int, residual: bool = False):
         super().__init__()
+        self.residual = residual
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels, momentum=0.03, eps=1e-3) for _ in range(levels))
 
     def forward(self, x: torch.Tensor, level: int) -> torch.Tensor:
-        return functional.relu6(self.norms[level](self.pointwise(self.depthwise(x))))
+        made = self.norms[level](self.pointwise(self.depthwise(x)))
+        return x + made if self.residual else functional.relu6(made)
 
 
 class Detector(nn.Module):
@@ -111,6 +129,8 @@ class Detector(nn.Module):
         tapped: list[int] = []
         for index, (expansion, base, repeats, stride) in enumerate(_STAGES):
             outputs = _channels(base * config.width)
+            if index >= _FIRST_LATE:
+                expansion = config.late_expansion
             blocks = []
             for repeat in range(repeats):
                 blocks.append(InvertedResidual(channels, outputs, stride if repeat == 0 else 1, expansion))
@@ -126,6 +146,9 @@ class Detector(nn.Module):
         self.extras = nn.ModuleList(Separable(wide, wide, 2) for _ in range(config.levels - len(tapped)))
         self.class_tower = SharedTower(wide, config.levels)
         self.box_tower = SharedTower(wide, config.levels)
+        if config.tower_depth == 2:
+            self.class_tower_2 = SharedTower(wide, config.levels, residual=True)
+            self.box_tower_2 = SharedTower(wide, config.levels, residual=True)
         self.class_head = nn.Conv2d(wide, len(config.labels), 1)
         self.box_head = nn.Conv2d(wide, 4, 1)
         self._initialise()
@@ -134,10 +157,33 @@ class Detector(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            elif isinstance(module, SharedTower) and module.residual:
+                for norm in module.norms:
+                    nn.init.zeros_(norm.weight)  # it begins as the identity
         nn.init.normal_(self.class_head.weight, std=0.01)
         nn.init.constant_(self.class_head.bias, -math.log((1 - _PRIOR) / _PRIOR))
         nn.init.normal_(self.box_head.weight, std=0.01)
         nn.init.zeros_(self.box_head.bias)
+
+    def grow_from(self, state: dict[str, torch.Tensor]) -> None:
+        """Begin as a network of the same width, with no more late expansion and depth, did end (`state`, its own
+        `state_dict`): what is new here adds nothing at first, and learns.
+
+        Raises RuntimeError for any other network.
+        """
+        mine = self.state_dict()
+        fits = set(state) <= set(mine) and all(
+            kept.shape == mine[name].shape
+            or (name.startswith("stages.")
+            and all(a <= b for a, b in zip(kept.shape, mine[name].shape, strict=True)))
+            for name, kept in state.items()
+        )
+        if not fits:
+            raise RuntimeError("the checkpoint to begin with is of a network with other labels or channels")
+        for name, kept in state.items():
+            if kept.shape != mine[name].shape and name.endswith(".body.2.0.weight"):
+                mine[name].zero_()  # the projection at first takes nothing from the new channels
+            mine[name][tuple(slice(n) for n in kept.shape)] = kept
 
     def backbone(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Maps [N, tap_channels, S / stride, S / stride] for strides 8, 16 and 32."""
@@ -166,8 +212,10 @@ class Detector(nn.Module):
         codes, logits = [], []
         for level, feature in enumerate(levels):
             count = feature.shape[0]
-            boxes = self.box_head(self.box_tower(feature, level))
-            classes = self.class_head(self.class_tower(feature, level))
+            boxes, classes = self.box_tower(feature, level), self.class_tower(feature, level)
+            if self.config.tower_depth == 2:
+                boxes, classes = self.box_tower_2(boxes, level), self.class_tower_2(classes, level)
+            boxes, classes = self.box_head(boxes), self.class_head(classes)
             # Moving channels last before the reshape lets converters drop the transposition.
             codes.append(boxes.permute(0, 2, 3, 1).reshape(count, -1, 4))
             logits.append(classes.permute(0, 2, 3, 1).reshape(count, -1, len(self.config.labels)))

@@ -12,23 +12,26 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from forge.anchors import box_iou
+from forge.errors import ForgeError
 from forge.training.pseudo import Seen
 from forge.training.scenes import Sample, degrade, paste_shapes, render_scene
 from forge.training.teacher import SIZE_PX as TEACHER_SIZE_PX
 
 BELIEVED_SCORE = 0.5
 """A teacher's detection of a class that nobody labelled becomes a label from here on; below, a doubt."""
-DOUBTED_SCORE = 0.65
+DOUBTED_SCORE = 0.5
 """On a class that was labelled, a detection without a box is a doubt (a forgotten box) from here on."""
 _SAME_OBJECT_IOU = 0.45
 _KEPT_AREA = 0.35  # of a box must remain in a crop for it to stay a label
 _DOUBTED_AREA = 0.08  # below, what remains is background
+_EMPTY_TRIES = 8
 _SMALLEST_SIDE_PX = 5.0  # in the network's input: smaller objects are doubts
 # Sets of a few cameras each, held out whole, because their frames are alike; of the sets of
 # independent photographs a part.
@@ -96,29 +99,57 @@ def _merge(
     )
 
 
+class _Record(NamedTuple):
+    """A picture of the annotations. group: the set it is from. labelled: what is labelled exhaustively in it."""
+
+    name: str
+    group: str
+    labelled: frozenset[str]
+
+
+def _records(file: Path) -> list[tuple[_Record, list[tuple[str, tuple[float, ...]]]]]:
+    """Each picture with its labels and relative boxes (xmin, ymin, xmax, ymax)."""
+    try:
+        data = json.loads(file.read_text())
+        names = {category["id"]: category["name"] for category in data["categories"]}
+        sizes = {record["id"]: (record["width"], record["height"]) for record in data["images"]}
+        found: dict[int, list[tuple[str, tuple[float, ...]]]] = {number: [] for number in sizes}
+        for annotation in data["annotations"]:
+            number = annotation["image_id"]
+            width, height = sizes[number]
+            x, y, w, h = annotation["bbox"]
+            box = (x / width, y / height, (x + w) / width, (y + h) / height)
+            found[number].append((names[annotation["category_id"]], box))
+        return [
+            (_Record(r["file_name"], r["set"], frozenset(r["labelled_classes"])), found[r["id"]])
+            for r in data["images"]
+        ]
+    except OSError as error:
+        raise ForgeError(f"{file} cannot be read ({error.strerror}); --data names the folder it is in") from None
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ForgeError(
+            f"{file} is not in COCO's form with `set` and `labelled_classes` for each image"
+            f" ({type(error).__name__}: {error}); docs/training.md says what it needs"
+        ) from None
+
+
 def load_photos(root: Path, seen: Seen, labels: tuple[str, ...]) -> tuple[list[Photo], list[Photo]]:
     """(training, held out) photographs of `root` (images/ and annotations.json, COCO style with `set` and
-    `labelled_classes`), with the teacher's opinion `seen`. Held-out ones carry people's labels alone."""
+    `labelled_classes`), with the teacher's opinion `seen`. Held-out ones carry people's labels alone.
+
+    Raises ForgeError when the annotations are not such, or a picture cannot be read.
+    """
     wanted = frozenset(labels)
-    data = json.loads((root / "annotations.json").read_text())
-    names = {category["id"]: category["name"] for category in data["categories"]}
-    by_image: dict[int, list[tuple[str, tuple[float, ...]]]] = {}
-    sizes = {record["id"]: (record["width"], record["height"]) for record in data["images"]}
-    for annotation in data["annotations"]:
-        width, height = sizes[annotation["image_id"]]
-        x, y, w, h = annotation["bbox"]
-        box = (x / width, y / height, (x + w) / width, (y + h) / height)
-        by_image.setdefault(annotation["image_id"], []).append((names[annotation["category_id"]], box))
     training: list[Photo] = []
     held_out: list[Photo] = []
-    for record in data["images"]:
-        image = cv2.imread(str(root / "images" / record["file_name"]))
+    for record, known in _records(root / "annotations.json"):
+        path = root / "images" / record.name
+        image = cv2.imread(str(path)) if path.is_file() else None
         if image is None:
-            raise FileNotFoundError(f"{root / 'images' / record['file_name']} is listed but cannot be read")
-        out = _held_out(record["file_name"], record["set"])
-        opinion = [] if out else seen.get(record["file_name"], [])
-        labelled = frozenset(record["labelled_classes"])
-        photo = _merge(record["file_name"], image, by_image.get(record["id"], []), labelled, opinion, wanted)
+            raise ForgeError(f"{path} is listed in {root / 'annotations.json'}, but is no picture that can be read")
+        out = _held_out(record.name, record.group)
+        opinion = [] if out else seen.get(record.name, [])
+        photo = _merge(record.name, image, known, record.labelled, opinion, wanted)
         (held_out if out else training).append(photo)
     return training, held_out
 
@@ -136,17 +167,27 @@ def load_frames(folder: Path, seen: Seen, labels: tuple[str, ...]) -> list[Photo
 class PhotoSampler:
     """Draws augmented samples: crops, mosaics of four, mirrored, recoloured, with shapes pasted in.
 
+    scenes: share of rendered scenes. Of the rest, mosaics: share of mosaics; empties: share of parts of pictures
+    that show nothing wanted, because people photograph people, and a network must see rooms without any too.
+
     Pictures with a rare class are drawn more often: their weight is the square root of the largest
     1 / (share of pictures with the class) among theirs, relative to the commonest class.
     """
 
     def __init__(
-        self, photos: list[Photo], labels: tuple[str, ...], *, scenes: float = 0.12, mosaics: float = 0.3
+        self,
+        photos: list[Photo],
+        labels: tuple[str, ...],
+        *,
+        scenes: float = 0.12,
+        mosaics: float = 0.3,
+        empties: float = 0.08,
     ) -> None:
         self.photos = photos
         self.labels = frozenset(labels)
         self.scenes = scenes
         self.mosaics = mosaics
+        self.empties = empties
         share = {label: max(sum(label in p.classes for p in photos), 1) / len(photos) for label in labels}
         top = max(share.values())
         weights = np.array([max((top / share[c] for c in p.classes), default=1.0) ** 0.5 for p in photos])
@@ -165,6 +206,8 @@ class PhotoSampler:
             image, boxes, doubts = photo.image, photo.boxes, photo.doubts
             classes, doubted = list(photo.classes), list(photo.doubted)
         window = _window(rng, image.shape[1], image.shape[0], largest)
+        if rng.random() < self.empties:
+            window = _empty_window(rng, np.concatenate([boxes, doubts]), window)
         image = _cut(image, window, max(size, TEACHER_SIZE_PX), rng)
         boxes, classes, more, more_classes = _clip(boxes, classes, window, size)
         doubts, doubted, rest, rest_classes = _clip(doubts, doubted, window, size)
@@ -223,6 +266,20 @@ def _window(rng: np.random.Generator, width: int, height: int, largest: float) -
     x = rng.uniform(min(0, 1 - w), max(0, 1 - w))
     y = rng.uniform(min(0, 1 - h), max(0, 1 - h))
     return np.array([x, y, x + w, y + h], np.float32)
+
+
+def _empty_window(
+    rng: np.random.Generator, boxes: NDArray[np.float32], otherwise: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A part of a picture that touches none of `boxes`; `otherwise` where none is found."""
+    for _ in range(_EMPTY_TRIES):
+        area = float(np.exp(rng.uniform(np.log(0.03), np.log(0.4))))
+        aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55))))
+        w, h = min((area * aspect) ** 0.5, 1.0), min((area / aspect) ** 0.5, 1.0)
+        x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+        if not ((boxes[:, 0] < x + w) & (boxes[:, 2] > x) & (boxes[:, 1] < y + h) & (boxes[:, 3] > y)).any():
+            return np.array([x, y, x + w, y + h], np.float32)
+    return otherwise
 
 
 def _cut(

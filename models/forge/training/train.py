@@ -42,6 +42,7 @@ class TrainConfig:
     stages: (fraction of the run, input px): smaller pictures first cost less for the same lesson.
     average: decay per step of the moving average of the weights.
     imitation: weight of the imitation of a teacher at the start, and at the end of the run.
+    imitated: share of each batch that the teacher looks at; it costs more than the pupil's own forward pass.
     rounded_from: fraction of the run from which weights and activations are rounded as in int8.
     """
 
@@ -58,6 +59,7 @@ class TrainConfig:
     checkpoint_steps: int = 200
     bfloat16: bool = False
     imitation: tuple[float, float] = (1.0, 0.2)
+    imitated: float = 1.0
     rounded_from: float = 1.0
 
 
@@ -119,7 +121,8 @@ class _Pupil(nn.Module):
         codes, logits = self.net.heads(levels)
         if self.imitation is None or lessons is None:
             return codes, logits, torch.zeros(())
-        return codes, logits, self.imitation(taps, levels, lessons)
+        seen = len(lessons.near)
+        return codes, logits, self.imitation([m[:seen] for m in taps], [m[:seen] for m in levels], lessons)
 
 
 class _Run:
@@ -152,7 +155,7 @@ class _Run:
         elif start is not None:
             state = torch.load(start, weights_only=True)
             for net in (self.net, self.averaged):
-                net.load_state_dict(state["averaged"])
+                net.grow_from(state["averaged"])
             if self.imitation is not None and state["imitation"]:
                 self.imitation.load_state_dict(state["imitation"])
 
@@ -225,6 +228,7 @@ def train(
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
     torch.set_num_threads(config.threads)
     run = _Run(config, folder, make, teacher, start)
+    imitated = max(round(config.imitated * config.batch), 1)
     bad_in_a_row, went_back = 0, False
     progress = ProgressLine()
     while run.progress < 1.0:
@@ -233,7 +237,7 @@ def train(
         anchors = torch.from_numpy(targets.anchors)
         run.net.train()
         # After going back, other batches: the same ones would end the same way.
-        batches = prefetch(make, targets, config.batch, config.seed + 1000 * went_back, run.step, teacher)
+        batches = prefetch(make, targets, config.batch, config.seed + 1000 * went_back, run.step, teacher, imitated)
         totals, started = Totals(), time.monotonic()
         ended = time.monotonic()
         for inputs, wanted, lessons in batches:
