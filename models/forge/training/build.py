@@ -15,7 +15,7 @@ from forge.tflite.postprocess import PostProcess
 from forge.training.batches import MakeSample
 from forge.training.export import Image, export
 from forge.training.held_out import on_held_out, table
-from forge.training.photos import Photo, PhotoSampler, load_frames, load_photos
+from forge.training.photos import Photo, PhotoSampler, empty_window, load_frames, load_photos
 from forge.training.pseudo import read
 from forge.training.scenes import render_scene
 from forge.training.teacher import Teacher, make_teacher
@@ -64,6 +64,21 @@ def _fully_judged(photo: Photo, labels: tuple[str, ...]) -> Photo:
     """Judged for every class that the teacher is sure of, too: most pictures that people labelled for a class show
     one, so thresholds set on these alone would be too low for an empty street."""
     return dataclasses.replace(photo, judged=frozenset(labels) - frozenset(photo.doubted))
+
+
+def _empty_parts(photos: list[Photo], labels: tuple[str, ...], rng: np.random.Generator) -> list[Photo]:
+    """Of each picture, where there is one, a part that shows nothing wanted: half of what a camera sees in a day."""
+    parts = []
+    for photo in photos:
+        window = empty_window(rng, np.concatenate([photo.boxes, photo.doubts]))
+        if window is None:
+            continue
+        height, width = photo.image.shape[:2]
+        left, top, right, bottom = (window * [width, height, width, height]).astype(int).tolist()
+        image = photo.image[top:bottom, left:right]
+        none = np.zeros((0, 4), np.float32)
+        parts.append(Photo(f"part of {photo.name}", image, none, [], none, [], frozenset(labels)))
+    return parts
 
 
 def _cards() -> list[Photo]:
@@ -120,7 +135,8 @@ def photos(
     # Thresholds are set on training pictures, so that the held-out ones stay unseen by any choice.
     rng = np.random.default_rng(0)
     some = [training[int(i)] for i in rng.choice(len(training), min(400, len(training)), replace=False)]
-    thresholds = best_thresholds(detector, [_fully_judged(photo, real) for photo in some] + _cards())
+    shown = [_fully_judged(photo, real) for photo in some] + _empty_parts(some, real, rng) + _cards()
+    thresholds = best_thresholds(detector, shown)
     print("best thresholds before the shift:", {k: round(v, 3) for k, v in thresholds.items()}, flush=True)
     shift = logit_shift(labels, thresholds)
     size = config.net.size

@@ -174,8 +174,7 @@ class Detector(nn.Module):
         mine = self.state_dict()
         fits = set(state) <= set(mine) and all(
             kept.shape == mine[name].shape
-            or (name.startswith("stages.")
-            and all(a <= b for a, b in zip(kept.shape, mine[name].shape, strict=True)))
+            or (name.startswith("stages.") and all(a <= b for a, b in zip(kept.shape, mine[name].shape, strict=True)))
             for name, kept in state.items()
         )
         if not fits:

@@ -207,7 +207,8 @@ class PhotoSampler:
             classes, doubted = list(photo.classes), list(photo.doubted)
         window = _window(rng, image.shape[1], image.shape[0], largest)
         if rng.random() < self.empties:
-            window = _empty_window(rng, np.concatenate([boxes, doubts]), window)
+            empty = empty_window(rng, np.concatenate([boxes, doubts]))
+            window = window if empty is None else empty
         image = _cut(image, window, max(size, TEACHER_SIZE_PX), rng)
         boxes, classes, more, more_classes = _clip(boxes, classes, window, size)
         doubts, doubted, rest, rest_classes = _clip(doubts, doubted, window, size)
@@ -268,10 +269,8 @@ def _window(rng: np.random.Generator, width: int, height: int, largest: float) -
     return np.array([x, y, x + w, y + h], np.float32)
 
 
-def _empty_window(
-    rng: np.random.Generator, boxes: NDArray[np.float32], otherwise: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """A part of a picture that touches none of `boxes`; `otherwise` where none is found."""
+def empty_window(rng: np.random.Generator, boxes: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """A part of a picture, relative (xmin, ymin, xmax, ymax), that touches none of `boxes`; None: none was found."""
     for _ in range(_EMPTY_TRIES):
         area = float(np.exp(rng.uniform(np.log(0.03), np.log(0.4))))
         aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55))))
@@ -279,7 +278,7 @@ def _empty_window(
         x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
         if not ((boxes[:, 0] < x + w) & (boxes[:, 2] > x) & (boxes[:, 1] < y + h) & (boxes[:, 3] > y)).any():
             return np.array([x, y, x + w, y + h], np.float32)
-    return otherwise
+    return None
 
 
 def _cut(
