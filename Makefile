@@ -99,11 +99,12 @@ test-forge: forge-setup
 
 # The embedded models from the beginning: DATA, a folder as docs/training.md describes; VIDEOS, unlabelled ones;
 # TEACHER, the float32 COCO SSD-MobileNet v1; LABELLER and its LABELS, a COCO model with the op. Hours; goes on
-# where it was when it is started again.
+# where it was when it is started again. MINUTES: of each run, to try whether all is there; empty: the recipes' own.
 MODELS_RUN ?= build/models
+MINUTES ?=
 FORGE := PYTHONPATH=models:daemon $(FORGE_VENV)/bin/python -m forge
 PHOTOS = $(FORGE) photos --data '$(DATA)' --seen $(MODELS_RUN)/seen.json --frames $(MODELS_RUN)/frames \
-  --frames-seen $(MODELS_RUN)/frames.json --teacher '$(TEACHER)' --out $(MODELS_RUN)/out
+  --frames-seen $(MODELS_RUN)/frames.json --teacher '$(TEACHER)' --out $(MODELS_RUN)/out $(if $(MINUTES),--minutes $(MINUTES))
 
 models: forge-setup
 	@test -n '$(DATA)' -a -n '$(TEACHER)' -a -n '$(LABELLER)' -a -n '$(LABELS)' || { \
