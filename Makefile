@@ -114,7 +114,8 @@ models: forge-setup
 	test -e $(MODELS_RUN)/seen.json || $(FORGE) pseudo --model '$(LABELLER)' --labels '$(LABELS)' --images '$(DATA)/images' --out $(MODELS_RUN)/seen.json
 	test -e $(MODELS_RUN)/frames.json || $(FORGE) pseudo --model '$(LABELLER)' --labels '$(LABELS)' --images $(MODELS_RUN)/frames --out $(MODELS_RUN)/frames.json
 	$(PHOTOS) --recipe first --run $(MODELS_RUN)/first
-	$(PHOTOS) --recipe 256 --run $(MODELS_RUN)/256 --start $(MODELS_RUN)/first/checkpoint.pt
+	$(PHOTOS) --recipe second --run $(MODELS_RUN)/second --start $(MODELS_RUN)/first/checkpoint.pt
+	$(PHOTOS) --recipe 256 --run $(MODELS_RUN)/256 --start $(MODELS_RUN)/second/checkpoint.pt
 	$(PHOTOS) --recipe 192 --run $(MODELS_RUN)/192 --start $(MODELS_RUN)/256/checkpoint.pt
 
 bench: setup

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames-seen", type=Path, help="the teacher's opinion on them")
     parser.add_argument(
         "--recipe",
-        choices=("first", "256", "192"),
+        choices=("first", "second", "256", "192"),
         required=True,
-        help="first: the beginning, no model of its own; 256 goes on from it, and 192 from 256",
+        help="each goes on from the one before (--start); of the last two models come out",
     )
     parser.add_argument("--start", type=Path, help="checkpoint of the recipe before, to begin with")
     parser.add_argument("--teacher", type=Path, help="float32 COCO SSD-MobileNet v1 to imitate")
@@ -51,6 +51,6 @@ def run(options: argparse.Namespace) -> int:
         teacher=options.teacher,
         start=options.start,
         export_only=options.export_only,
-        train_only=options.recipe == "first",
+        train_only=options.recipe in ("first", "second"),
     )
     return 0

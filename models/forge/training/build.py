@@ -126,9 +126,10 @@ def photos(
     if frames is not None and frames_seen is not None:
         training += load_frames(frames, read(frames_seen), real)
     print(f"{len(training)} pictures to train on, {len(held_out)} held out", flush=True)
-    sampler = PhotoSampler(training, real)
+    sampler = PhotoSampler(training, real, balance=config.balance)
     if not export_only:
-        train(config, sampler.sample, run, _teacher(teacher, training, run) if teacher else None, start)
+        imitated = _teacher(teacher, training, run) if teacher and config.imitated else None
+        train(config, sampler.sample, run, imitated, start)
     if train_only:
         return
     detector = load_detector(run / "checkpoint.pt")

@@ -170,8 +170,8 @@ class PhotoSampler:
     scenes: share of rendered scenes. Of the rest, mosaics: share of mosaics; empties: share of parts of pictures
     that show nothing wanted, because people photograph people, and a network must see rooms without any too.
 
-    Pictures with a rare class are drawn more often: their weight is the square root of the largest
-    1 / (share of pictures with the class) among theirs, relative to the commonest class.
+    Pictures with a rare class are drawn more often: their weight is the largest 1 / (share of pictures with
+    the class) among theirs, relative to the commonest class, to the power of `balance`.
     """
 
     def __init__(
@@ -182,6 +182,7 @@ class PhotoSampler:
         scenes: float = 0.12,
         mosaics: float = 0.3,
         empties: float = 0.08,
+        balance: float = 0.5,
     ) -> None:
         self.photos = photos
         self.labels = frozenset(labels)
@@ -190,7 +191,7 @@ class PhotoSampler:
         self.empties = empties
         share = {label: max(sum(label in p.classes for p in photos), 1) / len(photos) for label in labels}
         top = max(share.values())
-        weights = np.array([max((top / share[c] for c in p.classes), default=1.0) ** 0.5 for p in photos])
+        weights = np.array([max((top / share[c] for c in p.classes), default=1.0) ** balance for p in photos])
         self._odds = weights / weights.sum()
 
     def sample(self, rng: np.random.Generator, size: int) -> Sample:
