@@ -171,7 +171,7 @@ def test_cards_of_other_seeds_and_sizes_are_read_too(runtime: str) -> None:
 @pytest.mark.skipif(not (ASSETS / "annotations").exists(), reason="the shared pictures are not here")
 @each_variant
 def test_people_in_the_foreground_are_found(variant: str) -> None:
-    """A quarter and more of those that take a tenth of the picture, on 87 COCO pictures that it never saw."""
+    """Half and more of those that take a tenth of the picture, on 87 COCO pictures that it never saw."""
     annotations = json.loads((ASSETS / "annotations" / "coco_calib.json").read_text())
     interpreter, labels = open_interpreter(RUNTIME, variant), packed_labels(variant)
     people = found = invented = empty = 0
@@ -190,7 +190,7 @@ def test_people_in_the_foreground_are_found(variant: str) -> None:
             empty += 1
             invented += len(seen)
     assert people == 38
-    assert found >= people / 4
+    assert found >= people / 2
     assert empty == 46
     assert invented < empty, "in the pictures without anybody"
 
