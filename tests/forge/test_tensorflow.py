@@ -32,7 +32,10 @@ from vigild.camera.testcard import LABELS
 REPOSITORY = Path(__file__).resolve().parents[2]
 TENSORFLOW = Path(os.environ.get("FORGE_TF_VENV", REPOSITORY / ".venv-forge-tf")) / "bin" / "python"
 SMALL = TrainConfig(
-    net=NetConfig(labels=LABELS, size=96, width=0.35, pyramid_channels=16, levels=3), steps=60, batch=8, average=0.9
+    net=NetConfig(labels=LABELS, size=96, width=0.35, pyramid_channels=16, levels=3, late_expansion=8, tower_depth=2),
+    steps=60,
+    batch=8,
+    average=0.9,
 )
 SETTINGS = {
     "float32": "float32",

@@ -30,7 +30,7 @@ MIN_SCORE = 0.5
 # Name: keys of [model], keys of the camera, what the client asks for.
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "testcard": ("", "", {}),
-    "testcard-filtered": ('min_score = 0.6\nlabels_allowed = ["triangle", "square"]\nmax_results = 2\n', "", {}),
+    "testcard-filtered": ('min_score = 0.6\nlabels_allowed = ["square", "star"]\nmax_results = 1\n', "", {}),
     "testcard-cropped": ("", "crop = [0.25, 0.0, 1.0, 0.75]\n", {"labels": ["star"], "min_score": 0.6}),
     "testcard-turned": ("", 'rotate = 90\nflip = "horizontal"\n', {}),
 }

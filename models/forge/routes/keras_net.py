@@ -190,6 +190,7 @@ def _build(config: Mapping[str, Any], arrays: Arrays, ranges: Ranges | None) -> 
     return model, make.marked
 
 
+_LEAST_RANGE = 1e-4
 _SAME_SCALE = {"codes": "boxes.", "logits": "classes."}
 """What is joined without being computed has one range with its parts."""
 
@@ -207,6 +208,8 @@ def observe(
             found[name] = min(low, float(values.numpy().min())), max(high, float(values.numpy().max()))
     for whole, parts in _SAME_SCALE.items():
         found |= {name: found[whole] for name in found if name.startswith(parts)}
+    # A map that is 0 on all of them still needs a step; a range of nothing is refused by the converter.
+    found = {name: (low, max(high, low + _LEAST_RANGE)) for name, (low, high) in found.items()}
     found["scores"] = (0.0, 1.0)
     found["image"] = (-1.0, 1.0)
     return found
