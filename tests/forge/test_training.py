@@ -106,7 +106,7 @@ def test_a_larger_network_begins_as_the_smaller_one_ended() -> None:
 
 @pytest.mark.parametrize("other", [{"labels": ("circle",)}, {"width": 0.5}, {"late_expansion": 9}, {"tower_depth": 2}])
 def test_a_network_that_does_not_fit_is_no_beginning(other: dict[str, Any]) -> None:
-    with pytest.raises(RuntimeError, match="other labels or channels"):
+    with pytest.raises(ForgeError, match="other labels or channels"):
         Detector(SMALL.net).grow_from(Detector(dataclasses.replace(SMALL.net, **other)).state_dict())
 
 

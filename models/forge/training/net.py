@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from forge.errors import ForgeError
+
 # Expansion, channels, repeats, stride: Sandler et al., "MobileNetV2", table 2.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 _TAPS = (2, 4, 6)  # stages whose outputs are the last at strides 8, 16 and 32
@@ -169,7 +171,7 @@ class Detector(nn.Module):
         """Begin as a network of the same width, with no more late expansion and depth, did end (`state`, its own
         `state_dict`): what is new here adds nothing at first, and learns.
 
-        Raises RuntimeError for any other network.
+        Raises ForgeError for any other network.
         """
         mine = self.state_dict()
         fits = set(state) <= set(mine) and all(
@@ -178,7 +180,10 @@ class Detector(nn.Module):
             for name, kept in state.items()
         )
         if not fits:
-            raise RuntimeError("the checkpoint to begin with is of a network with other labels or channels")
+            raise ForgeError(
+                "the checkpoint to begin with is of a network with other labels or channels;"
+                " name the one of the recipe before"
+            )
         for name, kept in state.items():
             if kept.shape != mine[name].shape and name.endswith(".body.2.0.weight"):
                 mine[name].zero_()  # the projection at first takes nothing from the new channels
