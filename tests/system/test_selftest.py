@@ -150,7 +150,7 @@ def test_a_delegate_that_is_wrong_a_little(delegate: Path) -> None:
     found = report(*demanded(delegate, "shrinks@1"))
     (one,) = found["outcomes"]
     assert one["state"] == "wrong"
-    assert 0.1 < one["agreement"]["score"] <= 0.15
+    assert 0.1 < one["agreement"]["score"] < 0.16, "15 % of a score, and a step of int8"
     assert "sees the objects, but its scores are off by up to" in found["verdict"]
 
 

@@ -135,7 +135,8 @@ def test_a_hundred_swaps(daemon: Daemon, model: Path, record_property: Any, caps
         lambda: (holdings(daemon.pid), holdings(camera), open_memfds(daemon.pid), open_memfds(camera)) == before
     )
     grown = {pid: anonymous_bytes(pid) - was for pid, was in memory.items()}
-    assert max(grown.values()) < 2 * 2**20, grown
+    # Up to three of the camera's pictures of 900 KiB more may be in the making just now than were before.
+    assert max(grown.values()) < 4 * 2**20, grown
     assert "Traceback" not in daemon.logged()
 
     times = [message["captured_ns"] for message in results(seen)]
