@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from forge.commands.common import REPOSITORY
+from forge.errors import ForgeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
     from forge.training.recipes import OF_PHOTOS
 
     recipe = OF_PHOTOS[options.recipe]
+    if options.recipe != "first" and not options.start and not (options.run / "checkpoint.pt").exists():
+        raise ForgeError(f"the recipe {options.recipe} goes on from another run; name its checkpoint.pt with --start")
     config = dataclasses.replace(recipe, threads=options.threads, minutes=options.minutes or recipe.minutes)
     options.run.mkdir(parents=True, exist_ok=True)
     (options.run / "pid").write_text(f"{os.getpid()}\n")  # to pause it: kill -STOP, kill -CONT

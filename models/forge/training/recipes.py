@@ -42,7 +42,7 @@ PHOTOS_FIRST = TrainConfig(
 )
 
 # Goes on from PHOTOS_FIRST with more channels and deeper heads, which what is learned so far fits into: a small
-# network learns the beginning cheaply. The teacher costs as much as a step, so it looks at a quarter of a batch.
+# network learns the beginning cheaply. Imitating it is two fifths of a step, so it looks at a quarter of a batch.
 PHOTOS_SECOND = dataclasses.replace(
     PHOTOS_FIRST,
     net=dataclasses.replace(PHOTOS_FIRST.net, late_expansion=10, tower_depth=2),

@@ -42,7 +42,7 @@ class TrainConfig:
     stages: (fraction of the run, input px): smaller pictures first cost less for the same lesson.
     average: decay per step of the moving average of the weights.
     imitation: weight of the imitation of a teacher at the start, and at the end of the run.
-    imitated: share of each batch that the teacher looks at; it costs more than the pupil's own forward pass. 0: none.
+    imitated: share of each batch that the teacher looks at; looking and imitating are two fifths of a step. 0: none.
     balance: how much oftener a sampler shows rare classes: 0 as they occur, 1 all alike.
     rounded_from: fraction of the run from which weights and activations are rounded as in int8.
     """
