@@ -115,7 +115,8 @@ models: forge-setup
 	test -e $(MODELS_RUN)/frames.json || $(FORGE) pseudo --model '$(LABELLER)' --labels '$(LABELS)' --images $(MODELS_RUN)/frames --out $(MODELS_RUN)/frames.json
 	$(PHOTOS) --recipe first --run $(MODELS_RUN)/first
 	$(PHOTOS) --recipe second --run $(MODELS_RUN)/second --start $(MODELS_RUN)/first/checkpoint.pt
-	$(PHOTOS) --recipe 256 --run $(MODELS_RUN)/256 --start $(MODELS_RUN)/second/checkpoint.pt
+	$(PHOTOS) --recipe third --run $(MODELS_RUN)/third --start $(MODELS_RUN)/second/checkpoint.pt
+	$(PHOTOS) --recipe 256 --run $(MODELS_RUN)/256 --start $(MODELS_RUN)/third/checkpoint.pt
 	$(PHOTOS) --recipe 192 --run $(MODELS_RUN)/192 --start $(MODELS_RUN)/256/checkpoint.pt
 
 bench: setup

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,8 @@ from forge.evaluation.evaluate import Runner
 from forge.training.batches import TargetMaker
 from forge.training.losses import detection_loss
 from forge.training.net import Conv, Detector, NetConfig
-from forge.training.photos import Photo, PhotoSampler, load_photos
+from forge.training.photos import Photo, PhotoSampler, empty_window, load_photos
+from forge.training.pseudo import Seen
 from forge.training.scenes import Sample, render_scene
 from forge.training.train import NonFiniteLossError, TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS
@@ -129,8 +131,55 @@ def test_empty_samples_show_nothing_wanted() -> None:
     rng = np.random.default_rng(2)
     samples = [sampler.sample(rng, 96) for _ in range(40)]
     empty = [sample for sample in samples if not sample.classes and not sample.ignore_classes]
-    assert len(empty) > 20
-    assert all(sample.clean.mean() < 5 for sample in empty if sample.clean is not None)
+    black = [sample for sample in empty if sample.clean is not None and sample.clean.mean() < 5]
+    assert len(black) > 20, "the others are windows of the usual kind, where no empty part was found"
+
+
+def test_parts_without_anything_wanted_show_other_things_apart_from_people() -> None:
+    """A cat in the middle is no person; a chair somebody sits on is left out, for a part of them would be shown."""
+    people = np.array([[0, 0, 0.5, 1]], np.float32)
+    cat, chair = [0.7, 0.4, 0.9, 0.6], [0.3, 0.5, 0.6, 1.0]
+    none = np.zeros((0, 4), np.float32)
+    image = np.zeros((100, 100, 3), np.uint8)
+    photo = Photo("cat.jpg", image, people, ["person"], none, [], others=np.array([cat, chair], np.float32))
+    rng = np.random.default_rng(3)
+    windows = [window for _ in range(30) if (window := empty_window(rng, photo, around_others=True)) is not None]
+    assert len(windows) > 20
+    for left, top, right, bottom in windows:
+        assert left >= 0.5, "nothing of the person"
+        assert left < 0.8 < right, "the cat's middle"
+        assert top < 0.5 < bottom
+
+
+def _loosely_labelled(root: Path, group: str, seen: Seen) -> list[Photo]:
+    (root / "images").mkdir(exist_ok=True)
+    records, notes = [], []
+    for number in range(20):  # some are held out, by their names
+        cv2.imwrite(str(root / "images" / f"{number}.png"), np.zeros((100, 100, 3), np.uint8))
+        head = {"id": number, "file_name": f"{number}.png", "width": 100, "height": 100}
+        records.append({**head, "set": group, "labelled_classes": ["person"]})
+        for box in ([10, 10, 30, 60], [60, 10, 30, 60], [50, 90, 5, 8]):
+            notes.append({"image_id": number, "category_id": 1, "bbox": box})
+    data = {"images": records, "annotations": notes, "categories": [{"id": 1, "name": "person"}]}
+    (root / "annotations.json").write_text(json.dumps(data))
+    return load_photos(root, seen, ("person",))[0]
+
+
+def test_a_large_person_no_teacher_sees_is_a_doubt_where_statues_are_labelled_too(tmp_path: Path) -> None:
+    seen: Seen = {
+        f"{number}.png": [("person", 0.3, (0.1, 0.1, 0.4, 0.7)), ("cat", 0.4, (0.6, 0.8, 0.7, 1.0))]
+        for number in range(20)
+    }
+    photos = _loosely_labelled(tmp_path, "people_openimages", seen)
+    assert photos
+    for photo in photos:
+        assert np.allclose(photo.boxes, [[0.1, 0.1, 0.4, 0.7], [0.5, 0.9, 0.55, 0.98]]), (
+            "seen, and too small to be seen"
+        )
+        assert np.allclose(photo.doubts, [[0.6, 0.1, 0.9, 0.7]])
+        assert np.allclose(photo.others, [[0.6, 0.8, 0.7, 1.0]])
+    assert all(len(photo.boxes) == 3 for photo in _loosely_labelled(tmp_path, "people_meeting_2", seen))
+    assert all(len(photo.boxes) == 3 for photo in _loosely_labelled(tmp_path, "people_openimages", {})), "nobody looked"
 
 
 def test_annotations_of_another_form_are_refused_with_a_sentence(tmp_path: Path) -> None:

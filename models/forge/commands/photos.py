@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames-seen", type=Path, help="the teacher's opinion on them")
     parser.add_argument(
         "--recipe",
-        choices=("first", "second", "256", "192"),
+        choices=("first", "second", "third", "256", "192"),
         required=True,
         help="each goes on from the one before (--start); of the last two models come out",
     )
@@ -54,6 +54,6 @@ def run(options: argparse.Namespace) -> int:
         teacher=options.teacher,
         start=options.start,
         export_only=options.export_only,
-        train_only=options.recipe in ("first", "second"),
+        train_only=options.recipe in ("first", "second", "third"),
     )
     return 0

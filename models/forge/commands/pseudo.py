@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True, help="one class a line")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--classes", default="person,bicycle,car,motorcycle,bus,truck,cat,dog")
+    parser.add_argument("--classes", help="separated by commas; without, all: what else there is, is of use too")
     parser.add_argument("--out", type=Path, required=True)
 
 
@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> int:
     """Look, and write it down."""
     from forge.training import pseudo
 
-    found = pseudo.look(options.model, options.labels, options.images, frozenset(options.classes.split(",")))
+    classes = frozenset(options.classes.split(",")) if options.classes else None
+    found = pseudo.look(options.model, options.labels, options.images, classes)
     pseudo.write(found, options.out)
     return 0

@@ -70,14 +70,11 @@ def _empty_parts(photos: list[Photo], labels: tuple[str, ...], rng: np.random.Ge
     """Of each picture, where there is one, a part that shows nothing wanted: half of what a camera sees in a day."""
     parts = []
     for photo in photos:
-        window = empty_window(rng, np.concatenate([photo.boxes, photo.doubts]))
+        window = empty_window(rng, photo, around_others=bool(rng.random() < 0.5))
         if window is None:
             continue
-        height, width = photo.image.shape[:2]
-        left, top, right, bottom = (window * [width, height, width, height]).astype(int).tolist()
-        image = photo.image[top:bottom, left:right]
         none = np.zeros((0, 4), np.float32)
-        parts.append(Photo(f"part of {photo.name}", image, none, [], none, [], frozenset(labels)))
+        parts.append(Photo(f"part of {photo.name}", photo.part(window), none, [], none, [], frozenset(labels)))
     return parts
 
 

@@ -32,16 +32,25 @@ _SAME_OBJECT_IOU = 0.45
 _KEPT_AREA = 0.35  # of a box must remain in a crop for it to stay a label
 _DOUBTED_AREA = 0.08  # below, what remains is background
 _EMPTY_TRIES = 8
+_EMPTY_AROUND_OTHERS = 0.8  # of the parts that show nothing wanted; the rest are mostly walls and sky
+_SMALLEST_PART = 0.12  # of a side of the picture: less is only a blur when it is enlarged
+_OTHER_SCORE = 0.3
+"""What a teacher sees of a class that is not wanted (a cat, a chair, a cake) shows what is not to be found."""
+_UNSEEN_SIDE = 0.15  # of the picture (root of the area): so large, a person is seen by the teacher, or is none
+# Posters, statues and drawings are boxed as people here, in a tenth of the pictures.
+_LOOSELY_LABELLED_SETS = frozenset({"people_openimages"})
 _SMALLEST_SIDE_PX = 5.0  # in the network's input: smaller objects are doubts
 # Sets of a few cameras each, held out whole, because their frames are alike; of the sets of
 # independent photographs a part.
 _HELD_OUT_SETS = frozenset({"indian_vehicles", "people_meeting", "openimages_mini"})
 _HELD_OUT_PARTS = {"people_openimages": 0.16, "vehicles_openimages": 0.22}
+_NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 @dataclass
 class Photo:
-    """image: uint8 [H, W, 3], BGR. boxes, doubts: float32 [n, 4], relative, with their classes."""
+    """image: uint8 [H, W, 3], BGR. boxes, doubts: float32 [n, 4], relative, with their classes.
+    others: float32 [n, 4], objects of classes that are not wanted."""
 
     name: str
     image: NDArray[np.uint8]
@@ -51,6 +60,13 @@ class Photo:
     doubted: list[str]
     judged: frozenset[str] = field(default_factory=frozenset)
     """Classes labelled by people; the only ones that count in an evaluation."""
+    others: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+    def part(self, window: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """A window inside the picture, relative (xmin, ymin, xmax, ymax), as it is."""
+        height, width = self.image.shape[:2]
+        left, top, right, bottom = (window * [width, height, width, height]).astype(int).tolist()
+        return self.image[top:bottom, left:right]
 
 
 def _array(boxes: list[tuple[float, ...]]) -> NDArray[np.float32]:
@@ -70,12 +86,20 @@ def _merge(
     labelled: frozenset[str],
     seen: list[tuple[str, float, tuple[float, float, float, float]]],
     labels: frozenset[str],
+    loosely: bool = False,
 ) -> Photo:
-    boxes = [(label, box) for label, box in known if label in labels]
+    """loosely: a large box in which the teacher sees nothing of its class is a doubt."""
+    boxes: list[tuple[str, tuple[float, ...]]] = []
     doubts: list[tuple[str, tuple[float, ...]]] = []
+    others: list[tuple[float, ...]] = []
+    for label, box in known:
+        if label in labels:
+            (doubts if loosely and _unseen(label, box, seen) else boxes).append((label, box))
     every = _array([box for _, box in known])
     for label, score, box in seen:
         if label not in labels:
+            if score >= _OTHER_SCORE:
+                others.append(box)
             continue
         overlap = box_iou(_array([box]), every)[0] if len(every) else np.zeros(0, np.float32)
         explained = any(o > _SAME_OBJECT_IOU and known[i][0] == label for i, o in enumerate(overlap))
@@ -96,7 +120,17 @@ def _merge(
         _array([box for _, box in doubts]),
         [label for label, _ in doubts],
         labelled & labels,
+        _array(others),
     )
+
+
+def _unseen(
+    label: str, box: tuple[float, ...], seen: list[tuple[str, float, tuple[float, float, float, float]]]
+) -> bool:
+    if ((box[2] - box[0]) * (box[3] - box[1])) ** 0.5 < _UNSEEN_SIDE:
+        return False
+    same = _array([found for name, _, found in seen if name == label])
+    return not len(same) or float(box_iou(_array([box]), same).max()) < _SAME_OBJECT_IOU
 
 
 class _Record(NamedTuple):
@@ -149,7 +183,8 @@ def load_photos(root: Path, seen: Seen, labels: tuple[str, ...]) -> tuple[list[P
             raise ForgeError(f"{path} is listed in {root / 'annotations.json'}, but is no picture that can be read")
         out = _held_out(record.name, record.group)
         opinion = [] if out else seen.get(record.name, [])
-        photo = _merge(record.name, image, known, record.labelled, opinion, wanted)
+        loosely = not out and record.name in seen and record.group in _LOOSELY_LABELLED_SETS
+        photo = _merge(record.name, image, known, record.labelled, opinion, wanted, loosely)
         (held_out if out else training).append(photo)
     return training, held_out
 
@@ -167,8 +202,9 @@ def load_frames(folder: Path, seen: Seen, labels: tuple[str, ...]) -> list[Photo
 class PhotoSampler:
     """Draws augmented samples: crops, mosaics of four, mirrored, recoloured, with shapes pasted in.
 
-    scenes: share of rendered scenes. Of the rest, mosaics: share of mosaics; empties: share of parts of pictures
-    that show nothing wanted, because people photograph people, and a network must see rooms without any too.
+    scenes: share of rendered scenes. Of the rest, mosaics: share of mosaics. empties: share of parts of pictures
+    that show nothing wanted, because people photograph people, and a network must see rooms, animals and cakes
+    without any too; empty_tiles: their share of a mosaic's tiles, where they are small and so as sharp as the rest.
 
     Pictures with a rare class are drawn more often: their weight is the largest 1 / (share of pictures with
     the class) among theirs, relative to the commonest class, to the power of `balance`.
@@ -181,7 +217,8 @@ class PhotoSampler:
         *,
         scenes: float = 0.12,
         mosaics: float = 0.3,
-        empties: float = 0.08,
+        empties: float = 0.1,
+        empty_tiles: float = 0.35,
         balance: float = 0.5,
     ) -> None:
         self.photos = photos
@@ -189,10 +226,12 @@ class PhotoSampler:
         self.scenes = scenes
         self.mosaics = mosaics
         self.empties = empties
+        self.empty_tiles = empty_tiles
         share = {label: max(sum(label in p.classes for p in photos), 1) / len(photos) for label in labels}
         top = max(share.values())
         weights = np.array([max((top / share[c] for c in p.classes), default=1.0) ** balance for p in photos])
         self._odds = weights / weights.sum()
+        self._showing_others = [photo for photo in photos if _apart(photo).any()]
 
     def sample(self, rng: np.random.Generator, size: int) -> Sample:
         """One sample for an input of `size` px."""
@@ -208,8 +247,10 @@ class PhotoSampler:
             classes, doubted = list(photo.classes), list(photo.doubted)
         window = _window(rng, image.shape[1], image.shape[0], largest)
         if rng.random() < self.empties:
-            empty = empty_window(rng, np.concatenate([boxes, doubts]))
-            window = window if empty is None else empty
+            empty = self._empty(rng)
+            if empty is not None:
+                image, boxes, classes, doubts, doubted = empty, _NO_BOXES, [], _NO_BOXES, []
+                window = np.array([0, 0, 1, 1], np.float32)
         image = _cut(image, window, max(size, TEACHER_SIZE_PX), rng)
         boxes, classes, more, more_classes = _clip(boxes, classes, window, size)
         doubts, doubted, rest, rest_classes = _clip(doubts, doubted, window, size)
@@ -246,14 +287,28 @@ class PhotoSampler:
         for corner, index in enumerate(rng.choice(len(self.photos), 4, p=self._odds)):
             photo = self.photos[int(index)]
             row, column = divmod(corner, 2)
-            tile = cv2.resize(photo.image, (size, size), interpolation=cv2.INTER_LINEAR)
+            empty = self._empty(rng) if rng.random() < self.empty_tiles else None
+            tile = cv2.resize(photo.image if empty is None else empty, (size, size), interpolation=cv2.INTER_LINEAR)
             canvas[row * size : (row + 1) * size, column * size : (column + 1) * size] = tile
+            if empty is not None:
+                continue
             shift = np.array([column, row, column, row], np.float32)
             boxes.append((photo.boxes + shift) / 2)
             doubts.append((photo.doubts + shift) / 2)
             classes += photo.classes
             doubted += photo.doubted
+        boxes, doubts = [_NO_BOXES, *boxes], [_NO_BOXES, *doubts]
         return canvas, np.concatenate(boxes), classes, np.concatenate(doubts), doubted
+
+    def _empty(self, rng: np.random.Generator) -> NDArray[np.uint8] | None:
+        """A part of some picture that shows nothing wanted; mostly one with something else in its middle, because
+        what is in the middle of a picture is otherwise always something wanted."""
+        photos = self.photos
+        if self._showing_others and rng.random() < _EMPTY_AROUND_OTHERS:
+            photos = self._showing_others
+        photo = photos[int(rng.integers(len(photos)))]
+        window = empty_window(rng, photo, around_others=photos is not self.photos)
+        return None if window is None else photo.part(window)
 
 
 def _window(rng: np.random.Generator, width: int, height: int, largest: float) -> NDArray[np.float32]:
@@ -262,7 +317,7 @@ def _window(rng: np.random.Generator, width: int, height: int, largest: float) -
     largest: of its area, in pictures."""
     if rng.random() < 0.2:
         return np.array([0, 0, 1, 1], np.float32)
-    area = float(np.exp(rng.uniform(np.log(0.2), np.log(largest))))
+    area = float(np.exp(rng.uniform(np.log(0.12), np.log(largest))))
     aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55)))) * (1.0 if rng.random() < 0.5 else height / width)
     w, h = (area * aspect) ** 0.5, (area / aspect) ** 0.5
     x = rng.uniform(min(0, 1 - w), max(0, 1 - w))
@@ -270,16 +325,42 @@ def _window(rng: np.random.Generator, width: int, height: int, largest: float) -
     return np.array([x, y, x + w, y + h], np.float32)
 
 
-def empty_window(rng: np.random.Generator, boxes: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """A part of a picture, relative (xmin, ymin, xmax, ymax), that touches none of `boxes`; None: none was found."""
+def _apart(photo: Photo) -> NDArray[np.bool_]:
+    """Of a picture's other objects, those large enough and apart from all that is wanted."""
+    boxes, others = np.concatenate([photo.boxes, photo.doubts]), photo.others
+    touching = (boxes[None, :, :2] < others[:, None, 2:]) & (boxes[None, :, 2:] > others[:, None, :2])
+    large = (others[:, 2:] - others[:, :2]).min(axis=1) >= _SMALLEST_PART
+    apart: NDArray[np.bool_] = large & ~touching.all(axis=2).any(axis=1)
+    return apart
+
+
+def empty_window(rng: np.random.Generator, photo: Photo, *, around_others: bool = False) -> NDArray[np.float32] | None:
+    """A part of a picture, relative (xmin, ymin, xmax, ymax), that touches nothing wanted nor doubted; None: none was
+    found. around_others: one that shows one of the other objects."""
+    boxes = np.concatenate([photo.boxes, photo.doubts])
+    others = photo.others[_apart(photo)] if around_others else photo.others[:0]
     for _ in range(_EMPTY_TRIES):
-        area = float(np.exp(rng.uniform(np.log(0.03), np.log(0.4))))
-        aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55))))
-        w, h = min((area * aspect) ** 0.5, 1.0), min((area / aspect) ** 0.5, 1.0)
-        x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
-        if not ((boxes[:, 0] < x + w) & (boxes[:, 2] > x) & (boxes[:, 1] < y + h) & (boxes[:, 3] > y)).any():
-            return np.array([x, y, x + w, y + h], np.float32)
+        if len(others):
+            window = _around(rng, others[int(rng.integers(len(others)))])
+        else:
+            area = float(np.exp(rng.uniform(np.log(0.06), np.log(0.5))))
+            aspect = float(np.exp(rng.uniform(np.log(0.65), np.log(1.55))))
+            w, h = min((area * aspect) ** 0.5, 1.0), min((area / aspect) ** 0.5, 1.0)
+            x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+            window = np.array([x, y, x + w, y + h], np.float32)
+        touched = (boxes[:, :2] < window[2:]).all(axis=1) & (boxes[:, 2:] > window[:2]).all(axis=1)
+        if not touched.any() and (window[2:] - window[:2]).min() >= _SMALLEST_PART:
+            return window
     return None
+
+
+def _around(rng: np.random.Generator, box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A window that shows an object whole or nearly so."""
+    middle, side = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    span = side * np.exp(rng.uniform(np.log(0.9), np.log(2.5), 2))
+    middle = middle + (span - side) * rng.uniform(-0.4, 0.4, 2)
+    window = np.concatenate([middle - span / 2, middle + span / 2])
+    return window.clip(0, 1).astype(np.float32)
 
 
 def _cut(

@@ -30,13 +30,14 @@ _WINDOWS = (
 )
 _CUT_MARGIN = 0.02  # of a window: a box that ends so near an edge inside the picture is only a part of something
 _SAME_IOU = 0.5
+_NAMELESS = frozenset({"", "???"})  # gaps in COCO's numbering
 
 Seen = dict[str, list[tuple[str, float, tuple[float, float, float, float]]]]
 """Path below the folder to (label, score 0..1, relative box xmin ymin xmax ymax)."""
 
 
-def look(model: Path, labels: Path, folder: Path, classes: frozenset[str]) -> Seen:
-    """Run the teacher over every picture below `folder`."""
+def look(model: Path, labels: Path, folder: Path, classes: frozenset[str] | None) -> Seen:
+    """Run the teacher over every picture below `folder`. classes: those to write down; None: all that have a name."""
     runner = Runner(model, labels.read_text().split("\n"))
     seen: Seen = {}
     progress = ProgressLine()
@@ -47,7 +48,7 @@ def look(model: Path, labels: Path, folder: Path, classes: frozenset[str]) -> Se
         image = cv2.imread(str(path))
         if image is None:
             continue
-        found = [d for d in _in_windows(runner, image) if d.label in classes]
+        found = [d for d in _in_windows(runner, image) if (d.label in classes if classes else d.label not in _NAMELESS)]
         seen[str(path.relative_to(folder))] = [(d.label, round(d.score, 3), d.box) for d in found]
         progress(f"pictures of {folder.name}", index + 1, len(pictures))
     return seen
