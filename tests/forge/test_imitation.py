@@ -97,6 +97,15 @@ def test_a_student_gets_nearer_to_its_teacher_and_goes_on_where_it_was(
     assert distance(tmp_path) < before
 
 
+def test_a_teacher_nobody_is_to_imitate_is_not_looked_at(teacher_file: Path, tmp_path: Path) -> None:
+    net = NetConfig(labels=LABELS, size=96, width=0.35, pyramid_channels=16, levels=3)
+    for share, imitates in ((0.0, False), (0.5, True)):
+        folder = tmp_path / str(share)
+        train(TrainConfig(net=net, steps=1, batch=2, imitated=share), render_scene, folder, Teacher(teacher_file))
+        state = torch.load(folder / "checkpoint.pt", weights_only=True)
+        assert bool(state["imitation"]) is imitates
+
+
 def test_imitation_fades() -> None:
     weights = [imitation_weight(progress / 10, (1.0, 0.2)) for progress in range(11)]
     assert weights[0] == pytest.approx(1.0)

@@ -220,7 +220,8 @@ def train(
 ) -> Detector:
     """Train, or go on training, in `folder`; the averaged network, in evaluation mode.
 
-    teacher: to be imitated beside what the samples say; a run has one from its beginning, or never.
+    teacher: to be imitated beside what the samples say, unless `config.imitated` is 0; a run has one from its
+    beginning, or never.
     start: the checkpoint of another run, whose averaged network this one begins with.
 
     Raises NonFiniteLossError when the loss is NaN or infinite several steps in a row, also after going
@@ -229,8 +230,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
     torch.set_num_threads(config.threads)
+    imitated = round(config.imitated * config.batch)
+    if not imitated:
+        teacher = None
     run = _Run(config, folder, make, teacher, start)
-    imitated = max(round(config.imitated * config.batch), 1)
     bad_in_a_row, went_back = 0, False
     progress = ProgressLine()
     while run.progress < 1.0:
