@@ -192,7 +192,7 @@ def test_people_in_the_foreground_are_found(variant: str) -> None:
     assert people == 38
     assert found >= people / 2
     assert empty == 46
-    assert invented < empty, "in the pictures without anybody"
+    assert invented <= empty / 2, "in the pictures without anybody"
 
 
 def test_a_card_without_shapes_holds_nothing() -> None:

@@ -46,7 +46,7 @@ PHOTOS_FIRST = TrainConfig(
 PHOTOS_SECOND = dataclasses.replace(
     PHOTOS_FIRST,
     net=dataclasses.replace(PHOTOS_FIRST.net, late_expansion=10, tower_depth=2),
-    steps=5020,
+    steps=6360,
     rate=1.5e-3,
     average=0.9985,
     stages=((0.46, 192),),
@@ -69,7 +69,7 @@ PHOTOS_THIRD = dataclasses.replace(
 # From PHOTOS_THIRD's end: all at full size, without the teacher.
 PHOTOS_256 = dataclasses.replace(
     PHOTOS_THIRD,
-    steps=1700,
+    steps=1610,
     rate=1e-3,
     average=0.997,
     stages=(),
@@ -83,7 +83,7 @@ PHOTOS_256 = dataclasses.replace(
 PHOTOS_192 = dataclasses.replace(
     PHOTOS_THIRD,
     net=dataclasses.replace(PHOTOS_THIRD.net, size=192),
-    steps=284,
+    steps=276,
     rate=3e-4,
     stages=(),
     imitated=0.0,
