@@ -37,8 +37,15 @@ Seen = dict[str, list[tuple[str, float, tuple[float, float, float, float]]]]
 
 
 def look(model: Path, labels: Path, folder: Path, classes: frozenset[str] | None) -> Seen:
-    """Run the teacher over every picture below `folder`. classes: those to write down; None: all that have a name."""
-    runner = Runner(model, labels.read_text().split("\n"))
+    """Run the teacher over every picture below `folder`. classes: those to write down; None: all that have a name.
+
+    Raises ForgeError for a class that the teacher does not know, and a folder without pictures.
+    """
+    names = labels.read_text().split("\n")
+    unknown = sorted((classes or frozenset()) - set(names))
+    if unknown:
+        raise ForgeError(f"{labels} has no class {', '.join(unknown)}; name some of its lines, or none for all")
+    runner = Runner(model, names)
     seen: Seen = {}
     progress = ProgressLine()
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
