@@ -16,11 +16,13 @@ import torch
 from forge.anchors import make_anchors
 from forge.errors import ForgeError
 from forge.evaluation.evaluate import Runner
+from forge.training import pseudo
 from forge.training.batches import TargetMaker
 from forge.training.losses import detection_loss
 from forge.training.net import Conv, Detector, NetConfig
-from forge.training.photos import Photo, PhotoSampler, empty_window, load_photos
+from forge.training.photos import Photo, load_photos
 from forge.training.pseudo import Seen
+from forge.training.sampler import PhotoSampler, empty_window
 from forge.training.scenes import Sample, render_scene
 from forge.training.train import NonFiniteLossError, TrainConfig, load_detector, train
 from vigild.camera.testcard import LABELS
@@ -180,6 +182,13 @@ def test_a_large_person_no_teacher_sees_is_a_doubt_where_statues_are_labelled_to
         assert np.allclose(photo.others, [[0.6, 0.8, 0.7, 1.0]])
     assert all(len(photo.boxes) == 3 for photo in _loosely_labelled(tmp_path, "people_meeting_2", seen))
     assert all(len(photo.boxes) == 3 for photo in _loosely_labelled(tmp_path, "people_openimages", {})), "nobody looked"
+
+
+def test_a_class_the_labeller_does_not_know_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("person\n???\ncat\n")
+    with pytest.raises(ForgeError, match=r"labels\.txt has no class persn; name some of its lines, or none for all"):
+        pseudo.look(tmp_path / "model.tflite", labels, tmp_path, frozenset({"persn", "cat"}))
 
 
 def test_annotations_of_another_form_are_refused_with_a_sentence(tmp_path: Path) -> None:

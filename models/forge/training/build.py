@@ -15,8 +15,9 @@ from forge.tflite.postprocess import PostProcess
 from forge.training.batches import MakeSample
 from forge.training.export import Image, export
 from forge.training.held_out import on_held_out, table
-from forge.training.photos import Photo, PhotoSampler, empty_window, load_frames, load_photos
+from forge.training.photos import NO_BOXES, Photo, load_frames, load_photos
 from forge.training.pseudo import read
+from forge.training.sampler import PhotoSampler, empty_window
 from forge.training.scenes import render_scene
 from forge.training.teacher import Teacher, make_teacher
 from forge.training.thresholds import best_thresholds, logit_shift
@@ -73,8 +74,8 @@ def _empty_parts(photos: list[Photo], labels: tuple[str, ...], rng: np.random.Ge
         window = empty_window(rng, photo, around_others=bool(rng.random() < 0.5))
         if window is None:
             continue
-        none = np.zeros((0, 4), np.float32)
-        parts.append(Photo(f"part of {photo.name}", photo.part(window), none, [], none, [], frozenset(labels)))
+        part = photo.part(window)
+        parts.append(Photo(f"part of {photo.name}", part, NO_BOXES, [], NO_BOXES, [], frozenset(labels)))
     return parts
 
 
@@ -87,8 +88,7 @@ def _cards() -> list[Photo]:
             image, truths = card.render(number)
             boxes = np.array([truth.box for truth in truths], np.float32).reshape(-1, 4)
             classes = [truth.label for truth in truths]
-            none = np.zeros((0, 4), np.float32)
-            cards.append(Photo(f"card {seed}", image, boxes, classes, none, [], frozenset(SHAPES)))
+            cards.append(Photo(f"card {seed}", image, boxes, classes, NO_BOXES, [], frozenset(SHAPES)))
     return cards
 
 

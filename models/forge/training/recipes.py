@@ -56,7 +56,7 @@ PHOTOS_SECOND = dataclasses.replace(
     rounded_from=0.97,
 )
 
-# Once more, with still more channels: what is in the pictures that is none of the classes is best learned late.
+# Once more, with still more channels, and nearer to how often each class occurs.
 PHOTOS_THIRD = dataclasses.replace(
     PHOTOS_SECOND,
     net=dataclasses.replace(PHOTOS_SECOND.net, late_expansion=12),
