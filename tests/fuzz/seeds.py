@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fuzz import structure
 from unit import modelkit
-from vigild.models import embedded
+from vigild.catalogue import embedded
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / "shared" / "assets" / "models"

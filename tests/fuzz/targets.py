@@ -17,6 +17,9 @@ import msgspec
 import numpy as np
 
 from fuzz.case import Case
+from vigild.catalogue import library
+from vigild.catalogue.entry import ManifestError
+from vigild.catalogue.resolve import resolve
 from vigild.config.load import ConfigError, load_file
 from vigild.config.schema import ModelConfig
 from vigild.detector import labels
@@ -25,9 +28,6 @@ from vigild.detector.filter import Filter
 from vigild.detector.model import load
 from vigild.geometry import View
 from vigild.ipc.channel import MAX_PACKET_BYTES
-from vigild.models import library
-from vigild.models.entry import ManifestError
-from vigild.models.resolve import resolve
 from vigild.wire.framing import Line, LineReceiver, encode_line, parse_server_message
 from vigild.wire.messages import Error
 from vigild.wire.requests import RequestError, parse_request

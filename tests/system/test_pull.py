@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from publisher import Publisher, Reply
-from vigild.models import embedded, manifest, store
-from vigild.models.download import Download, DownloadError, Partial, next_url
-from vigild.models.entry import Entry, ManifestError
-from vigild.models.pull import pull, wanted
+from vigild.catalogue import embedded, manifest, store
+from vigild.catalogue.download import Download, DownloadError, Partial, next_url
+from vigild.catalogue.entry import Entry, ManifestError
+from vigild.catalogue.pull import pull, wanted
 
 REPO = Path(__file__).resolve().parents[2]
 HANG_S = 60

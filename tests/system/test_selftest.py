@@ -16,7 +16,7 @@ from harness import TIMEOUT_S
 from boardkit import write
 from delegates.kit import Board, library
 from vigild import runtimes
-from vigild.models import embedded
+from vigild.catalogue import embedded
 
 VARIANTS = [variant.name for variant in embedded.entry().variants]
 OBJECTS = 12 * 6

@@ -17,7 +17,7 @@ import pytest
 from harness import Client, Daemon, holdings
 
 from unit import modelkit
-from vigild.models import embedded
+from vigild.catalogue import embedded
 
 SWAPS = 100
 FPS = 15

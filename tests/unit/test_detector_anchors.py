@@ -19,12 +19,12 @@ from detectorkit import (
 )
 from pytest import approx
 
+from vigild.catalogue.decoding import Decoding, GridLayer, SsdAnchors
 from vigild.detector.anchors import anchors
 from vigild.detector.decode_anchors import MAX_CANDIDATES, AnchorDecoder, RawOutput, suppress
 from vigild.detector.errors import ModelError
 from vigild.detector.filter import Filter
 from vigild.geometry import IDENTITY
-from vigild.models.decoding import Decoding, GridLayer, SsdAnchors
 
 BLACK, GREEN, BLUE = (0, 0, 0), (0, 255, 0), (0, 0, 255)
 QUARTERS = Decoding(explicit=modelkit.QUARTERS)

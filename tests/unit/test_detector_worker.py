@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from detectorkit import EDGETPU_FACE, HANG_S, REPO, RUNTIME, Camera, Worker, normalised
 
+from vigild.catalogue import embedded
 from vigild.config.schema import ModelConfig
 from vigild.geometry import View
 from vigild.ipc.channel import ChannelClosed
 from vigild.ipc.messages import AttachDetector, Detach, ModelReady, ModelRefused, SetFilter
 from vigild.ipc.progress import Stage
-from vigild.models import embedded
 
 BLACK, GREEN, BLUE = (0, 0, 0), (0, 255, 0), (0, 0, 255)
 SCENE = modelkit.image([GREEN, BLACK, BLACK, BLUE])

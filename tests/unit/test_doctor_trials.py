@@ -13,8 +13,8 @@ import pytest
 from boardkit import write
 from vigild.config.schema import CameraConfig, ModelConfig
 from vigild.doctor import cameras, models, runtimes
-from vigild.doctor.attempt import ModelTask
 from vigild.doctor.finding import Finding
+from vigild.doctor.tasks import ModelTask
 from vigild.doctor.trial import attempt
 
 SEGFAULT = "import ctypes\nctypes.string_at(0)\n"

@@ -15,8 +15,8 @@ import pytest
 
 from vigild import runtimes
 from vigild.camera.testcard import LABELS, TestCard
+from vigild.catalogue import embedded, store
 from vigild.geometry import Box
-from vigild.models import embedded, store
 
 ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 

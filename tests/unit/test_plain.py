@@ -3,11 +3,11 @@
 import pytest
 
 from vigild import plain
+from vigild.catalogue import manifest
+from vigild.catalogue.entry import ManifestError
 from vigild.config.load import MAX_PROBLEMS, ConfigError
 from vigild.detector import labels
 from vigild.detector.errors import ModelError
-from vigild.models import manifest
-from vigild.models.entry import ManifestError
 
 
 def test_what_would_steer_a_terminal_is_spelt_out() -> None:

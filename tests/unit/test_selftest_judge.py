@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from vigild.geometry import Box, iou
 from vigild.ipc.messages import Detection
-from vigild.selftest.attempt import Card
 from vigild.selftest.conduct import Outcome
 from vigild.selftest.judge import Agreement, Truth, against_plain, against_truth
 from vigild.selftest.report import as_json, lines, passed, verdict
+from vigild.selftest.tasks import Card
 
 LEFT: Box = (0.1, 0.1, 0.3, 0.3)
 RIGHT: Box = (0.6, 0.1, 0.8, 0.3)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tunekit import row
 
-from vigild.tune.choose import REST_OF_DAEMON_BYTES, choose, unfit
-from vigild.tune.profile import Budgets, Row
+from vigild.catalogue.choose import REST_OF_DAEMON_BYTES, choose, unfit
+from vigild.catalogue.profile import Budgets, Row
 
 FREE = Budgets()
 MIB = 2**20

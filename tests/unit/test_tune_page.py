@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from unit import modelkit
+from vigild.catalogue import choose, embedded
+from vigild.catalogue.profile import FILE, SYSTEM
 from vigild.config.schema import BudgetConfig
-from vigild.models import embedded
-from vigild.tune import choose, plan
-from vigild.tune.profile import FILE, SYSTEM
+from vigild.tune import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tune.md").read_text()

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from tunekit import BOARD, subject, timed
 
+from vigild.catalogue.entry import ManifestError
+from vigild.catalogue.profile import Accuracy, Budgets, save
 from vigild.config.schema import BudgetConfig, ModelConfig
-from vigild.models.entry import ManifestError
 from vigild.tune import trials
 from vigild.tune.budgets import BudgetError, parse
 from vigild.tune.candidates import Build, builds, candidates, default_threads
 from vigild.tune.plan import Job, estimate, hopeless, order
-from vigild.tune.profile import Accuracy, Budgets, save
 from vigild.tune.trials import Judged, State, Trial
 
 INT8 = Build("int8", ModelConfig(path="/int8.tflite"), False)

@@ -14,10 +14,10 @@ import pytest
 from tunekit import row
 
 from vigild import runtimes
+from vigild.catalogue import profile
+from vigild.catalogue.profile import Budgets, ModelProfile, Profile, ProfileError, Row
+from vigild.catalogue.resolve import Resolved, resolve
 from vigild.config.schema import ModelConfig
-from vigild.models.resolve import Resolved, resolve
-from vigild.tune import profile
-from vigild.tune.profile import Budgets, ModelProfile, Profile, ProfileError, Row
 
 MANIFEST = """
 format = 1
@@ -253,7 +253,7 @@ def test_a_place_that_this_user_may_not_look_into(tmp_path: Path) -> None:
 
 
 def test_neither_the_daemons_side_nor_the_command_loads_anything_native() -> None:
-    modules = "vigild.tune.pick, vigild.models.resolve, vigild.tune.session, vigild.cli.tune"
+    modules = "vigild.catalogue.pick, vigild.catalogue.resolve, vigild.tune.session, vigild.cli.tune"
     code = f"import sys, {modules}; print([name for name in ('numpy', 'cv2') if name in sys.modules])"
     environ = {**os.environ, "PYTHONPATH": str(Path(profile.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tunekit import subject, timed
 
+from vigild.catalogue.profile import Accuracy
 from vigild.config.schema import ModelConfig
-from vigild.tune.attempt import CARDS, Pictures
 from vigild.tune.candidates import Build, Candidate
-from vigild.tune.profile import Accuracy
 from vigild.tune.race import Race, Settings
+from vigild.tune.tasks import CARDS, Pictures
 from vigild.tune.trials import File, Judged, State, Trial
 
 SETTINGS = Settings(rounds=2, seconds=2.0, pictures=Pictures(limit=200), runtime="auto", root=Path("/"))

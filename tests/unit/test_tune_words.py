@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 from tunekit import row
 
+from vigild.catalogue.choose import choose
+from vigild.catalogue.profile import Budgets, Row
 from vigild.tune import bar, pareto, table, words
-from vigild.tune.choose import choose
-from vigild.tune.profile import Budgets, Row
 from vigild.tune.race import Progress
 from vigild.tune.raster import paint
 

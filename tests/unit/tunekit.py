@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vigild.tune.profile import Accuracy, Board, Row
+from vigild.catalogue.profile import Accuracy, Board, Row
 from vigild.tune.trials import File, Subject, Timed
 
 BOARD = Board(model="", machine="x86_64", processor="p", cores=2)

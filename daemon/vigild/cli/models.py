@@ -18,9 +18,9 @@ from typing import Any, TextIO
 
 import msgspec
 
-from vigild.models import library, store
-from vigild.models.entry import Entry, ManifestError, Variant
-from vigild.models.library import Library
+from vigild.catalogue import library, store
+from vigild.catalogue.entry import Entry, ManifestError, Variant
+from vigild.catalogue.library import Library
 
 REDRAW_S = 0.1
 BAR_CHARACTERS = 24
@@ -196,8 +196,8 @@ def _verdict(variant: Variant, path: Path) -> str:
 
 def _pull(found: Library, name: str, force: bool, folder: Path) -> int:
     # HTTP and TLS take 40 ms to import; only this action needs them.
-    from vigild.models.download import DownloadError
-    from vigild.models.pull import pull, wanted
+    from vigild.catalogue.download import DownloadError
+    from vigild.catalogue.pull import pull, wanted
 
     entry_name, _, variant_name = name.partition(":")
     entry = found.get(entry_name)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = from_command_line(config=args.config, overrides=args.overrides)  # ConfigError is main's to print
-    from vigild.models.entry import ManifestError  # these, and what they import, are not for --help
+    from vigild.catalogue.entry import ManifestError  # these, and what they import, are not for --help
     from vigild.selftest import report
     from vigild.selftest.conduct import Selftests
 

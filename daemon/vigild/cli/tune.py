@@ -63,12 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was paused has to go on
+    from vigild.catalogue.entry import ManifestError
     from vigild.client import NoDaemon, ProtocolError, Refused
-    from vigild.models.entry import ManifestError
     from vigild.tune import budgets, session
-    from vigild.tune.attempt import Pictures
     from vigild.tune.measure import CannotMeasure
     from vigild.tune.race import Settings
+    from vigild.tune.tasks import Pictures
 
     files = [name for name in args.model if "/" in name or name.endswith(".tflite")]
     if 0 < len(files) < len(args.model) or (len(args.model) > 1 and not files):

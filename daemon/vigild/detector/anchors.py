@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from vigild.catalogue.decoding import Decoding, GridLayer, SsdAnchors
 from vigild.detector.errors import ModelError
-from vigild.models.decoding import Decoding, GridLayer, SsdAnchors
 
 MAX_ANCHORS = 100_000
 """EfficientDet-D4 at 1024 pixels has 196,416; SSD-MobileNets have 2,000 to 20,000."""

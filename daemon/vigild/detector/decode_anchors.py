@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from vigild.catalogue.decoding import Decoding
 from vigild.detector.decode_postprocess import place
 from vigild.detector.filter import Filter
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
-from vigild.models.decoding import Decoding
 
 MAX_CANDIDATES = 1000
 """Scores above the threshold that are looked at, best first. A street scene has about 40 at 0.3; a

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vigild.catalogue.decoding import Decoding, SsdAnchors
 from vigild.config.schema import ModelConfig
 from vigild.detector import anchors, labels
 from vigild.detector.decode_anchors import Activation, AnchorDecoder, RawOutput
@@ -17,7 +18,6 @@ from vigild.detector.outputs import PostProcessLayout, RawLayout
 from vigild.detector.runtime import Interpreter
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
-from vigild.models.decoding import Decoding, SsdAnchors
 from vigild.tensor import TensorSpec
 
 

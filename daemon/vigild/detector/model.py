@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from vigild import plain
+from vigild.catalogue.entry import ManifestError
+from vigild.catalogue.resolve import Resolved, describe_twin, resolve
 from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs, runtime
 from vigild.detector import facts as model_facts
@@ -31,8 +33,6 @@ from vigild.geometry import View
 from vigild.ipc.channel import MAX_PACKET_BYTES
 from vigild.ipc.messages import ModelReady
 from vigild.ipc.progress import Stage
-from vigild.models.entry import ManifestError
-from vigild.models.resolve import Resolved, describe_twin, resolve
 from vigild.tensor import TensorSpec
 
 MAX_READY_BYTES = MAX_PACKET_BYTES - 16 * 1024

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from vigild.detector import delegates
+from vigild.detector import native_delegate
 from vigild.detector.errors import ModelError
 from vigild.ipc.progress import RUNTIME_STAGES, Stage
 from vigild.runtimes import PACKAGES, Package, version
@@ -175,7 +175,7 @@ def _construct(module: Any, path: str, delegate: str, threads: int, options: Map
     if delegate == "none":
         arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     elif delegate != "xnnpack":
-        arguments["experimental_delegates"] = [delegates.load(module, delegate, options)]
+        arguments["experimental_delegates"] = [native_delegate.load(module, delegate, options)]
     try:
         return module.Interpreter(**arguments)
     except (ValueError, RuntimeError) as error:

@@ -7,7 +7,7 @@
 `examine`    all checks, in the order of the report
 `board`, `thermal`, `memory`, `service`   files and the operating system
 `cameras`, `runtimes`, `models`           what is tried
-`trial`      a try in a process of its own (`vigild.trial`)
+`trial`      a try in a process of its own (`vigild.sandbox`)
 `attempt`    what that process does
 `report`     findings as text, or as JSON
 

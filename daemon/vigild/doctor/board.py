@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vigild.budget.board import Processor, model_name, processor
+from vigild.board.identity import Processor, model_name, processor
 from vigild.doctor.finding import Finding, note, ok
 from vigild.files import text
 

@@ -11,8 +11,8 @@ import msgspec
 from vigild import v4l2
 from vigild.config.schema import CameraConfig
 from vigild.config.source import parse_source, redact
-from vigild.doctor.attempt import FIRST_FRAME_S
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.tasks import FIRST_FRAME_S
 from vigild.doctor.trial import attempt
 from vigild.files import text
 from vigild.v4l2 import Format

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vigild import edgetpu
+from vigild.catalogue import library, store
 from vigild.config.schema import ModelConfig
-from vigild.doctor.attempt import ModelTask
+from vigild.delegates import edgetpu
+from vigild.delegates.ladder import rungs
+from vigild.delegates.prospects import builds
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.tasks import ModelTask
 from vigild.doctor.trial import Tried, attempt
 from vigild.figures import milliseconds
-from vigild.hub.ladder import rungs
-from vigild.hub.prospects import builds
-from vigild.models import library, store
-from vigild.trial.runtime import on_runtime
+from vigild.sandbox.runtime import on_runtime
 
 
 def checks(root: Path, config: ModelConfig) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vigild import edgetpu
 from vigild.config.schema import ModelConfig
-from vigild.doctor.attempt import ModelTask
+from vigild.delegates import edgetpu
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.tasks import ModelTask
 from vigild.doctor.trial import Tried, attempt
 from vigild.figures import milliseconds
 from vigild.runtimes import PACKAGES

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vigild.budget.sensors import Sensors
+from vigild.board.sensors import Sensors
 from vigild.doctor.board import is_raspberry_pi
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.files import number, text

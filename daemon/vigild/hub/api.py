@@ -23,7 +23,7 @@ from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError
 from vigild.config.schema import Config, ModelConfig
 from vigild.config.source import parse_source
-from vigild.hub.detector import Refused
+from vigild.fleet.detector import Refused
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub, as_wire
 from vigild.hub.snapshots import SnapshotFailed

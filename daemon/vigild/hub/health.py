@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import time
 
-from vigild.budget.memory import Usage, memory_of
-from vigild.budget.sensors import Sensors
+from vigild.board.memory import Usage, memory_of
+from vigild.board.sensors import Sensors
 from vigild.hub.hub import Hub
 from vigild.wire import messages as wire
 

@@ -17,14 +17,14 @@ from vigild import log
 from vigild.config.changes import Changes
 from vigild.config.schema import Config
 from vigild.config.source import redact
-from vigild.hub import orphans
-from vigild.hub.cameras import Camera
-from vigild.hub.cameraworker import CameraWorker
-from vigild.hub.detector import DetectorService
-from vigild.hub.detectorworker import Detector
-from vigild.hub.metrics import Samples
-from vigild.hub.process import running_pids
-from vigild.hub.roster import Roster
+from vigild.fleet import orphans
+from vigild.fleet.cameras import Camera
+from vigild.fleet.cameraworker import CameraWorker
+from vigild.fleet.detector import DetectorService
+from vigild.fleet.detectorworker import Detector
+from vigild.fleet.metrics import Samples
+from vigild.fleet.process import running_pids
+from vigild.fleet.roster import Roster
 from vigild.hub.server import Server
 from vigild.hub.snapshots import Snapshots
 from vigild.ipc.messages import Detection, ModelReady, Result, Snapshot

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vigild import log
-from vigild.budget.sensors import Sensors
+from vigild.board.sensors import Sensors
 from vigild.config.schema import Config
 from vigild.hub.api import Api
 from vigild.hub.console import Console

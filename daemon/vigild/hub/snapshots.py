@@ -7,8 +7,8 @@ import itertools
 import mmap
 import os
 
-from vigild.hub.cameras import Camera
-from vigild.hub.process import WorkerProcess
+from vigild.fleet.cameras import Camera
+from vigild.fleet.process import WorkerProcess
 from vigild.ipc.messages import Overlay, Snapshot, TakeSnapshot
 
 TIMEOUT_S = 5.0

@@ -66,6 +66,19 @@ class PauseCamera(Message):
     paused: bool
 
 
+class SetLimits(Message):
+    """How much of a camera is wanted from now on; the source stays open, whatever it says.
+
+    The hub sends the sum of what was asked for: who holds a camera, and for what reason, is its business.
+    """
+
+    camera: str
+    max_fps: float = 0.0
+    """Frames delivered a second, at most; 0: no cap."""
+    holds: list[str] = []
+    """Who keeps it from delivering at all ("client", "governor", "schedule", "gate"); empty: it delivers."""
+
+
 class Overlay(Message):
     """The result for one frame, for drawing on it."""
 

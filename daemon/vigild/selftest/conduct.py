@@ -16,14 +16,15 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from vigild import edgetpu, runtimes
+from vigild import runtimes
+from vigild.catalogue import embedded, store
 from vigild.config.schema import ModelConfig
-from vigild.hub.ladder import is_edgetpu, is_external, rungs
-from vigild.models import embedded, store
-from vigild.selftest.attempt import Cards, CardsTask
+from vigild.delegates import edgetpu
+from vigild.delegates.ladder import is_edgetpu, is_external, rungs
+from vigild.sandbox.parent import LIMIT_S, Tried, run
+from vigild.sandbox.runtime import died_starting, on_runtime
 from vigild.selftest.judge import Agreement, Truth, against_plain, against_truth
-from vigild.trial.parent import LIMIT_S, Tried, run
-from vigild.trial.runtime import died_starting, on_runtime
+from vigild.selftest.tasks import Cards, CardsTask
 
 CARDS = tuple(range(0, 720, 60))
 """Over one revolution of the card's shapes: twelve pictures of six objects, none twice in the same place."""
@@ -161,7 +162,7 @@ class Selftests:
 
         def on(name: str) -> Tried:
             task = CardsTask(config=config, runtime=name, delegate=delegate, numbers=list(CARDS))
-            return run("vigild.selftest.attempt", "cards", task, LIMIT_S + len(CARDS) * CARD_LIMIT_S)
+            return run("vigild.selftest.tasks", "cards", task, LIMIT_S + len(CARDS) * CARD_LIMIT_S)
 
         begun_s = time.monotonic()
         done = _Run(on_runtime(runtime, on), time.monotonic() - begun_s)

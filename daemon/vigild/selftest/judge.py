@@ -14,7 +14,7 @@ import msgspec
 
 from vigild.geometry import iou
 from vigild.ipc.messages import Detection
-from vigild.selftest.attempt import Card
+from vigild.selftest.tasks import Card
 
 MIN_SCORE = 0.5
 """The daemon's own default: from here on a detection is reported."""

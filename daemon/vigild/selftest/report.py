@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from vigild import __version__
+from vigild.catalogue import embedded
 from vigild.figures import milliseconds
-from vigild.models import embedded
 from vigild.selftest.conduct import CARDS, Outcome
 from vigild.selftest.judge import LEAST_AGREEING_IOU, SCORE_TOLERANCE_FLOAT, SCORE_TOLERANCE_INT8, Agreement, Truth
 

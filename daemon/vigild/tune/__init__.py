@@ -4,14 +4,12 @@
 
 `candidates`   what there is to measure: the variants that are here, on what, with how many threads
 `plan`         in which order, what is given up after one round, how long it still takes
-`attempt`      one try, in a process of its own that may die of it
+`tasks`        one try, in a process of its own that may die of it
 `pictures`, `agreement`, `cocofile`, `ap`, `accuracy`   how right a variant is
 `measure`      carries the plan out; stopped, it goes on where it was
 `trials`, `race`   what was tried so far, and where that leaves the run
-`profile`      what was measured, as a file (tune.json), and whether it still holds
-`choose`       from that and budgets to one setting, with the reason
 `table`, `words`, `pareto`, `raster`   for people
 
-The daemon reads `profile` and `choose` when it starts a detector; these two import the standard
-library and msgspec only. Nothing native is loaded into the command itself.
+What was measured is kept as `vigild.catalogue.profile`, and `vigild.catalogue.choose` takes one setting of it.
+Nothing native is loaded into the command itself.
 """

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from vigild.camera.convert import Converter
+from vigild.catalogue.profile import Accuracy
 from vigild.detector.filter import Filter
 from vigild.detector.model import Model
 from vigild.tune.agreement import SLACK, Found, compare, tally
 from vigild.tune.ap import Detected, Precision, Truth, average_precision
 from vigild.tune.cocofile import Annotations, AnnotationsError, Mark
 from vigild.tune.pictures import CARD_LABELS, Picture
-from vigild.tune.profile import Accuracy
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

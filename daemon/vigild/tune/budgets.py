@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from vigild.catalogue.profile import Budgets
 from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_duration, parse_size, parse_temperature
-from vigild.tune.profile import Budgets
 
 FORM = "memory=256MiB,latency=50ms,temperature=75C, or some of them"
 

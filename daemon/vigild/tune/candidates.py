@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from vigild import edgetpu
+from vigild.catalogue import embedded, library, store
+from vigild.catalogue.entry import EDGETPU, ManifestError
 from vigild.config.schema import ModelConfig
-from vigild.hub import prospects
-from vigild.hub.ladder import is_edgetpu
-from vigild.models import embedded, library, store
-from vigild.models.entry import EDGETPU, ManifestError
+from vigild.delegates import edgetpu, prospects
+from vigild.delegates.ladder import is_edgetpu
 
 MAX_DEFAULT_THREADS = 8
 """An SSD-MobileNet gains nothing from more."""

@@ -22,18 +22,18 @@ from typing import Any
 import msgspec
 
 from vigild import runtimes
+from vigild.catalogue.profile import Accuracy, Board, Row, save
 from vigild.config.schema import ModelConfig
-from vigild.trial import parent
-from vigild.trial.runtime import on_runtime
+from vigild.sandbox import parent
+from vigild.sandbox.runtime import on_runtime
 from vigild.tune import trials
-from vigild.tune.attempt import AccuracyTask, Prepare, Timing
 from vigild.tune.candidates import Build, Builds, Candidate
 from vigild.tune.plan import order
-from vigild.tune.profile import Accuracy, Board, Row, save
 from vigild.tune.race import Progress, Race, Settings, pair
+from vigild.tune.tasks import AccuracyTask, Prepare, Timing
 from vigild.tune.trials import File, Judged, State, Subject, Timed, Trial
 
-MODULE = "vigild.tune.attempt"
+MODULE = "vigild.tune.tasks"
 
 PICTURE_S = 1.0
 """A picture may take this long on average: decoding a large one, and a slow setting's invoke()."""

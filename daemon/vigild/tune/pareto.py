@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from vigild.tune.profile import Row
+from vigild.catalogue.profile import Row
 from vigild.tune.table import figure
 
 WIDTH_PX, HEIGHT_PX = 760, 440

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vigild.tune import trials
-from vigild.tune.attempt import Pictures
 from vigild.tune.candidates import Build, Candidate
 from vigild.tune.plan import START_S, Job, Key, estimate
+from vigild.tune.tasks import Pictures
 from vigild.tune.trials import File, Judged, State
 
 

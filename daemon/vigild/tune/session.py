@@ -16,18 +16,19 @@ from typing import Literal
 import msgspec
 
 from vigild import runtimes
+from vigild.catalogue import profile
+from vigild.catalogue.choose import Choice, choose
+from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
 from vigild.config.schema import Config
 from vigild.doctor.service import find_daemon
-from vigild.trial import parent
-from vigild.tune import pareto, profile, table, words
-from vigild.tune.attempt import PngTask
+from vigild.sandbox import parent
+from vigild.tune import pareto, table, words
 from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
-from vigild.tune.choose import Choice, choose
 from vigild.tune.daemon import paused
 from vigild.tune.measure import MODULE, CannotMeasure, Measuring
-from vigild.tune.profile import Budgets, ModelProfile, ProfileError, Row
 from vigild.tune.race import Settings
+from vigild.tune.tasks import PngTask
 
 EXIT_INTERRUPTED = 130
 PARTIAL = ".part"

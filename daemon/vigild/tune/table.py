@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from vigild.catalogue.profile import Row
 from vigild.figures import mebibytes
-from vigild.tune.profile import Row
 
 _RIGHT = frozenset({"THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES", "MEMORY", "RISE °C"})
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from vigild.catalogue.profile import FORMAT, MAX_BYTES, Accuracy, Board, Row
 from vigild.tune.plan import Key, hopeless
-from vigild.tune.profile import FORMAT, MAX_BYTES, Accuracy, Board, Row
 
 
 class Timed(msgspec.Struct, frozen=True, kw_only=True):

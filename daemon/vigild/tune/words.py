@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vigild.catalogue.choose import AGREEMENT_TIE, AP_TIE, Choice, name, unfit
+from vigild.catalogue.profile import Budgets, Row
 from vigild.figures import mebibytes
-from vigild.tune.choose import AGREEMENT_TIE, AP_TIE, Choice, name, unfit
-from vigild.tune.profile import Budgets, Row
 from vigild.tune.table import figure
 
 MAX_OTHERS = 4

@@ -19,7 +19,7 @@ from forge.errors import ForgeError
 from forge.routes import keras_net
 from forge.routes.tensorflow import Image, of_keras, of_saved_model
 from forge.training.weights import load_weights
-from vigild.models.decoding import Decoding
+from vigild.catalogue.decoding import Decoding
 
 
 class Opened(NamedTuple):

@@ -13,9 +13,9 @@ from forge.errors import ForgeError
 from forge.quantization.settings import Setting
 from forge.variants.make import SIDECAR
 from forge.variants.network import Network
-from vigild.models import manifest as manifests
-from vigild.models.entry import ManifestError
-from vigild.models.store import hash_file
+from vigild.catalogue import manifest as manifests
+from vigild.catalogue.entry import ManifestError
+from vigild.catalogue.store import hash_file
 
 
 def _text(value: str) -> str:

@@ -23,9 +23,9 @@ from forge.routes.source import Triple, card_of, labels_of, open_source
 from forge.tflite import flatbuffer
 from forge.tflite.metadata import Card, set_description
 from forge.tflite.postprocess import PostProcess, find_postprocess, take_postprocess
+from vigild.catalogue.decoding import Decoding
 from vigild.detector import anchors as anchor_tables
 from vigild.detector.errors import ModelError
-from vigild.models.decoding import Decoding
 from vigild.tensor import TensorSpec
 
 

@@ -20,7 +20,7 @@ from forge.quantization.settings import Setting, parse
 from forge.variants.gate import DEFAULT_LIMITS, Limits, refusals
 from forge.variants.make import SIDECAR, make_variant, read_for
 from forge.variants.network import Network
-from vigild.models.entry import NAME, NAME_FORM
+from vigild.catalogue.entry import NAME, NAME_FORM
 
 
 @dataclass(frozen=True)

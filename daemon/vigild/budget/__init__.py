@@ -1,6 +1,0 @@
-"""What the board says of itself: which one it is, temperatures, throttling, memory.
-
-`board`    its name and processor
-`sensors`  files below a root that tests replace
-`memory`   what the daemon's own processes use
-"""

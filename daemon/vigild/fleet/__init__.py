@@ -1,0 +1,1 @@
+"""Who runs and who feeds whom: detectors, cameras, and the rings between them."""

@@ -1,0 +1,121 @@
+"""A try in a process of its own, with a time limit, and what became of it in words.
+
+    tried = run("vigild.doctor.tasks", "model", {"runtime": "litert", ...})
+    if tried.answer is None: print(tried.death)
+
+Native code may hang, abort or segfault; here that costs one line of a report. The process: `child`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import msgspec
+
+LIMIT_S = 60.0
+"""Importing NumPy and a runtime from a slow SD card, and a first invoke."""
+
+_SAID_BYTES = 8192
+"""Of the end of what it wrote: the last line says most."""
+
+# What libraries say when all is well: TensorFlow Lite's "INFO: ...", absl's "I0000 00:00:...".
+_CHATTER = re.compile(r"(INFO|VERBOSE|DEBUG|WARNING|W0000)\b|[IVW]\d{4} |\s*$")
+
+_DEATHS = {
+    signal.SIGILL: "it uses instructions that this processor does not have",
+    signal.SIGSEGV: "it crashed; its build does not fit this system or another library",
+    signal.SIGBUS: "it crashed on a bad memory access",
+    signal.SIGABRT: "it gave up by itself",
+    signal.SIGFPE: "it divided by zero",
+    signal.SIGKILL: "something killed it, most likely the kernel for lack of memory",
+}
+
+
+class Tried(NamedTuple):
+    """How a try ended."""
+
+    answer: dict[str, Any] | None
+    """What the attempt said; None when it did not come to that."""
+    death: str
+    """How it ended instead, as a clause; empty with an answer."""
+
+
+def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> Tried:
+    """Run `task` of `module` on `argument` (anything msgspec encodes), for up to `limit_s` seconds."""
+    said = os.memfd_create("vigild-trial-stderr", os.MFD_CLOEXEC)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(os.getpid()), task, msgspec.json.encode(argument)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,  # Ctrl-C is for the parent, whose death ends this one too
+        )
+        try:
+            out, _ = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            out = _end(process)
+            return Tried(None, f"it hung for {limit_s:g} s {_step(out)}, and was killed")
+        except KeyboardInterrupt:
+            _end(process)
+            raise
+        answer = _answer(out)
+        if answer is not None:
+            return Tried(answer, "")
+        return Tried(None, _death(process.returncode, _step(out), _last_words(said)))
+    finally:
+        os.close(said)
+
+
+def _end(process: subprocess.Popen[bytes]) -> bytes:
+    """SIGKILL; what it had said by then. A process that not even that ends (a driver) is left behind."""
+    process.kill()
+    try:
+        out, _ = process.communicate(timeout=1.0)
+    except subprocess.TimeoutExpired as still:
+        return still.stdout or b""
+    return out
+
+
+def _lines(out: bytes) -> list[dict[str, Any]]:
+    found = []
+    for line in out.splitlines():
+        try:
+            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError:
+            continue  # cut off by its death
+    return found
+
+
+def _answer(out: bytes) -> dict[str, Any] | None:
+    return next((line["answer"] for line in _lines(out) if "answer" in line), None)
+
+
+def _step(out: bytes) -> str:
+    """ "while importing NumPy": the last step it announced."""
+    steps = [str(line["step"]) for line in _lines(out) if "step" in line]
+    return steps[-1] if steps else "while starting"
+
+
+def _death(status: int, step: str, words: str) -> str:
+    said = f" ({words})" if words else ""
+    if status >= 0:
+        return f"exited with status {status} {step}{said}"
+    try:
+        number = signal.Signals(-status)
+    except ValueError:
+        return f"killed by signal {-status} {step}{said}"
+    meaning = f": {_DEATHS[number]}" if number in _DEATHS else ""
+    return f"killed by {number.name} {step}{meaning}{said}"
+
+
+def _last_words(said: int) -> str:
+    size = os.lseek(said, 0, os.SEEK_END)
+    raw = os.pread(said, _SAID_BYTES, max(0, size - _SAID_BYTES))
+    lines = [line.strip() for line in raw.decode(errors="replace").splitlines() if not _CHATTER.match(line)]
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,305 @@
+"""`python -m vigild.tune.tasks PARENT TASK ARGUMENT`: what vigild tune tries, in the process that may die of it.
+
+`prepare`   converts a few pictures into the input tensors of all variants, so that `timing` needs no OpenCV
+`timing`    loads one setting as the detector worker does, and runs it for some seconds
+`accuracy`  runs one variant over pictures
+`png`       paints the Pareto front
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vigild.config.schema import ModelConfig
+from vigild.sandbox.child import Answer, Step, Task, main
+from vigild.tune import cocofile
+from vigild.tune.pareto import AnyShape
+
+CARDS = 24
+"""Pictures of the test card."""
+
+TENSORS = 4
+"""Pictures that take turns while the time is taken: the post-process depends on what is seen."""
+
+WARM_INFERENCES = 2
+WARM_SHARE = 0.1
+"""Of the seconds, before they count: caches and clock frequencies settle."""
+MIN_INFERENCES = 3
+
+
+class Pictures(msgspec.Struct, kw_only=True, frozen=True):
+    """Which pictures."""
+
+    folder: str = ""
+    """Empty: the test card."""
+    limit: int
+    annotations: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many there are, at most."""
+        return self.limit if self.folder else min(self.limit, CARDS)
+
+
+class Prepare(msgspec.Struct, kw_only=True, frozen=True):
+    """What `prepare` is given."""
+
+    models: dict[str, ModelConfig]
+    """By file name of what is written into `folder`."""
+    delegates: dict[str, str]
+    pictures: Pictures
+    folder: str
+
+
+class Timing(msgspec.Struct, kw_only=True, frozen=True):
+    """What `timing` is given."""
+
+    config: ModelConfig
+    runtime: str = "auto"
+    delegate: str
+    tensors: str
+    """A file of `prepare`."""
+    seconds: float
+    sysfs_root: str
+
+
+class AccuracyTask(msgspec.Struct, kw_only=True, frozen=True):
+    """What `accuracy` is given."""
+
+    config: ModelConfig
+    runtime: str = "auto"
+    delegate: str
+    pictures: Pictures
+    save: str = ""
+    """Where to write what was seen, for those that are compared with it."""
+    reference: str = ""
+    """What another variant wrote there."""
+    reference_name: str = ""
+
+
+class PngTask(msgspec.Struct, kw_only=True, frozen=True):
+    """What `png` is given."""
+
+    shapes: list[AnyShape]
+    path: str
+
+
+def prepare(argument: bytes, step: Step) -> Answer:
+    task = msgspec.json.decode(argument, type=Prepare)
+    step("while importing NumPy and OpenCV")
+    from vigild.camera.convert import Converter
+    from vigild.camera.sources.base import SourceFailed
+    from vigild.catalogue.entry import ManifestError
+    from vigild.catalogue.resolve import resolve
+    from vigild.detector import facts, input_spec
+    from vigild.detector.errors import ModelError
+    from vigild.detector.model_file import ModelFile
+    from vigild.tune.pictures import pictures
+
+    step("while reading the pictures")
+    try:
+        few = list(pictures(task.pictures.folder, TENSORS, _wanted(task.pictures)))
+    except SourceFailed as failed:
+        return {"code": "pictures", "refused": failed.reason}
+    except cocofile.AnnotationsError as error:
+        return {"code": "annotations", "refused": str(error)}
+    if not few:
+        annotated = f" that {task.pictures.annotations} names" if task.pictures.annotations else ""
+        refused = f"no file in {task.pictures.folder}{annotated} is a picture that can be decoded"
+        return {"code": "pictures", "refused": refused}
+    answer: Answer = {}
+    for name, config in task.models.items():
+        step(f"while reading the model {name}")
+        try:
+            found = resolve(config, task.delegates[name])
+            config = found.config
+            with ModelFile.open(str(config.path), config.sha256, found.sha256_origin) as file:
+                read = facts.read(file.data)
+                spec, _ = input_spec.decide(read, config.color, config.resize, config.mean, config.std)
+                sha256, size = file.sha256, len(file.data)
+        except (ModelError, ManifestError) as refused:
+            answer[name] = {"code": refused.code, "refused": refused.message}
+            continue
+        converter = Converter(spec)
+        with (Path(task.folder) / name).open("wb") as out:
+            for picture in few:
+                tensor = bytearray(spec.nbytes)
+                converter.convert(picture.pixels, picture.orientation, (0.0, 0.0, 1.0, 1.0), memoryview(tensor))
+                out.write(tensor)
+        answer[name] = {
+            "sha256": sha256, "file_bytes": size, "width": spec.width, "height": spec.height, "dtype": spec.dtype
+        }  # fmt: skip
+    return {"models": answer}
+
+
+def timing(argument: bytes, step: Step) -> Answer:
+    task = msgspec.json.decode(argument, type=Timing)
+    step("while importing NumPy")
+    import numpy
+
+    from vigild.board.sensors import Sensors
+    from vigild.detector.errors import ModelError
+    from vigild.detector.filter import Filter
+    from vigild.detector.model import load
+    from vigild.geometry import View
+    from vigild.ipc.progress import STAGE_TEXT
+
+    try:
+        model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+    except ModelError as refused:
+        return {"code": refused.code, "refused": refused.message}
+    frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
+    filter_ = Filter(model.labels, task.config.min_score, task.config.max_results)
+    sensors = Sensors(Path(task.sysfs_root))
+    view, copy, invoke, decode = View(), numpy.copyto, model.interpreter.invoke, model.decode
+    invoked_ns: list[int] = []
+    gc.disable()
+
+    def run(until_s: float, least: int) -> None:
+        invoked_ns.clear()
+        while time.monotonic() < until_s or len(invoked_ns) < least:
+            copy(model.input_view(), frames[len(invoked_ns) % len(frames)])
+            before_ns = time.monotonic_ns()
+            invoke()
+            invoked_ns.append(time.monotonic_ns() - before_ns)
+            decode(view, filter_)
+
+    step("in invoke(), while warming up")
+    run(time.monotonic() + task.seconds * WARM_SHARE, WARM_INFERENCES)
+    step("in invoke()")
+    before = sensors.temperatures()
+    others = _Others()
+    cpu_ns, wall_ns = time.process_time_ns(), time.monotonic_ns()
+    run(time.monotonic() + task.seconds, MIN_INFERENCES)
+    cpu_ns, wall_ns = time.process_time_ns() - cpu_ns, time.monotonic_ns() - wall_ns
+    after = sensors.temperatures()
+    hottest = max(after, key=lambda zone: after[zone]) if after else ""
+    ready = model.ready
+    ordered = sorted(invoked_ns)
+    return {
+        "variant": ready.variant,
+        "sha256": ready.sha256,
+        "runtime": ready.runtime,
+        "runtime_version": ready.runtime_version,
+        "delegate_nodes": ready.delegate_nodes,
+        "total_nodes": ready.total_nodes,
+        "inferences": len(ordered),
+        "load_ms": ready.load_ms,
+        "first_ms": ready.first_invoke_ms,
+        "p50_ms": statistics.median(ordered) / 1e6,
+        "p95_ms": ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))] / 1e6,
+        "cpu_ms": cpu_ns / len(ordered) / 1e6,
+        "cores_busy": cpu_ns / wall_ns,
+        "memory_bytes": peak_bytes(),
+        "celsius": after[hottest] if hottest else None,
+        "rise_celsius": after[hottest] - before[hottest] if hottest in before else None,
+        "flags": sensors.flags(),
+        "others_busy": others.cores(cpu_ns / 1e9),
+    }
+
+
+def accuracy(argument: bytes, step: Step) -> Answer:
+    task = msgspec.json.decode(argument, type=AccuracyTask)
+    step("while importing NumPy and OpenCV")
+    from vigild.camera.sources.base import SourceFailed
+    from vigild.detector.errors import ModelError
+    from vigild.detector.model import load
+    from vigild.ipc.progress import STAGE_TEXT
+    from vigild.tune.accuracy import judge, look
+    from vigild.tune.agreement import Found
+    from vigild.tune.ap import MAX_DETECTIONS
+    from vigild.tune.pictures import pictures
+
+    min_score = task.config.min_score
+    try:
+        marked = cocofile.read(Path(task.pictures.annotations)) if task.pictures.annotations else None
+        model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+        step("while it looks at the pictures")
+        found = pictures(task.pictures.folder, task.pictures.limit, _wanted(task.pictures))
+        limit = MAX_DETECTIONS if marked else task.config.max_results
+        seen = look(model, found, everything=marked is not None, min_score=min_score, limit=limit)
+        step("while judging what it saw")
+        reference = None
+        if task.reference:
+            reference = msgspec.msgpack.decode(Path(task.reference).read_bytes(), type=list[list[Found]])
+        judged = judge(seen, model.labels, min_score, reference, task.reference_name, marked)
+    except ModelError as refused:
+        return {"code": refused.code, "refused": refused.message}
+    except SourceFailed as failed:
+        return {"code": "pictures", "refused": failed.reason}
+    except cocofile.AnnotationsError as error:
+        return {"code": "annotations", "refused": str(error)}
+    if task.save:
+        Path(task.save).write_bytes(msgspec.msgpack.encode([one.detections for one in seen]))
+    result: dict[str, Any] = msgspec.to_builtins(judged)
+    return result
+
+
+def png(argument: bytes, step: Step) -> Answer:
+    """Paint a drawing into a file."""
+    task = msgspec.json.decode(argument, type=PngTask)
+    step("while importing OpenCV")
+    import cv2
+
+    from vigild.tune.raster import paint
+
+    step("while painting")
+    done, data = cv2.imencode(".png", paint(task.shapes))
+    if not done:
+        return {"code": "png", "refused": "OpenCV cannot write a PNG file"}
+    try:
+        Path(task.path).write_bytes(data.tobytes())
+    except OSError as error:
+        return {"code": "png", "refused": f"{task.path} cannot be written: {error.strerror}"}
+    return {}
+
+
+def _wanted(pictures: Pictures) -> frozenset[str] | None:
+    """The files that annotations name; None without any. Raises AnnotationsError."""
+    if not pictures.annotations:
+        return None
+    return frozenset(image.file_name for image in cocofile.read(Path(pictures.annotations)).images)
+
+
+class _Others:
+    """What other processes take of the CPU from now on."""
+
+    def __init__(self) -> None:
+        self._busy_s, self._started_s = self._read(), time.monotonic()
+
+    @staticmethod
+    def _read() -> float:
+        """All cores' busy seconds since the start (proc(5)), with what a hypervisor stole."""
+        try:
+            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+            ticks = [int(field) for field in fields]
+        except (OSError, ValueError):
+            return 0.0
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+    def cores(self, own_s: float) -> float:
+        """Of them, kept busy by others; `own_s`: CPU seconds of this process."""
+        spent_s = time.monotonic() - self._started_s
+        return max(0.0, (self._read() - self._busy_s - own_s) / spent_s)
+
+
+def peak_bytes() -> int:
+    """The most memory that was resident in this process; 0 when the kernel does not say."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+TASKS: dict[str, Task] = {"prepare": prepare, "timing": timing, "accuracy": accuracy, "png": png}
+
+
+if __name__ == "__main__":
+    main(TASKS)
