@@ -149,6 +149,16 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
             le=64,
         ),
     ] = 1
+    detectors: Annotated[
+        int,
+        key(
+            "live",
+            "Detector workers that run the model side by side and share the cameras' frames; each takes the memory of "
+            "one.",
+            ge=1,
+            le=8,
+        ),
+    ] = 1
     color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
     mean: Annotated[
         tuple[float, float, float] | None,

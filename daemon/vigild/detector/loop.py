@@ -25,7 +25,7 @@ from vigild.detector.links import Link, Turns, turn_ns
 from vigild.detector.model import Model
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
-from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetFilter, ToDetector
+from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import Frame, RingClosed, RingReader
 from vigild.log import logger
@@ -37,6 +37,14 @@ IDLE_S = 0.5
 
 COLLECT_EVERY_FRAMES = 1000
 """The cyclic garbage collector runs only here and when idle; nothing in the loop makes cycles."""
+
+
+PASSED_SCORE = 0.1
+"""Of a model without a detection op, what scores below this is not passed to the hub: the op itself has such a
+threshold, and trackers that look twice stop here (ByteTrack, ECCV 2022, section 3)."""
+
+PASSED_DETECTIONS = 100
+"""Passed to the hub at most, best first, unless more are to be reported: as many as the largest op gives."""
 
 
 class Stop(Exception):
@@ -145,18 +153,10 @@ class Loop:
             if isinstance(message, Detach):
                 if (link := self._links.get(message.link)) is not None:
                     self._drop(link, "it is no longer wanted")
-            elif isinstance(message, SetFilter):
-                self._set_filter(message)
+            elif isinstance(message, SetBounds):
+                self._filter = passing(self._model, message.min_score, message.max_results)
             elif isinstance(message, LoadModel):
                 log.error("a second LoadModel was ignored: a worker runs one model")
-
-    def _set_filter(self, message: SetFilter) -> None:
-        labels = self._model.labels
-        self._filter = Filter(
-            labels, message.min_score, message.max_results, message.labels_allowed, message.labels_denied
-        )
-        if unknown := self._filter.unknown(labels):
-            log.warning("no class of the model is called %s", ", ".join(unknown))
 
     def _attach(self, message: AttachDetector, fds: list[int]) -> None:
         if len(fds) != 2 or message.spec != self._model.spec:
@@ -208,6 +208,7 @@ class Loop:
                 link=link.link,
                 camera=link.camera,
                 frame=frame.frame,
+                after=frame.after,
                 captured_ns=frame.captured_ns,
                 wall_ns=frame.wall_ns,
                 width=frame.width,
@@ -254,6 +255,12 @@ class Loop:
         for _, event in poll.poll(IDLE_S * 1000):
             if event & (select.POLLIN | select.POLLHUP):
                 self._obey()
+
+
+def passing(model: Model, min_score: float, max_results: int) -> Filter:
+    """What the hub is told: all above the model's own threshold, bounded. What is reported, the hub decides."""
+    floor = 0.0 if model.has_op else min(PASSED_SCORE, min_score)
+    return Filter(model.labels, floor, max(PASSED_DETECTIONS, max_results))
 
 
 def tell(channel: Channel[ToDetector], message: Message) -> None:

@@ -36,7 +36,7 @@ from vigild.ipc.progress import Stage
 from vigild.tensor import TensorSpec
 
 MAX_READY_BYTES = MAX_PACKET_BYTES - 16 * 1024
-"""The worker adds a warning that names the labels of the configuration."""
+"""With room to spare."""
 
 
 class Model(NamedTuple):
@@ -46,6 +46,8 @@ class Model(NamedTuple):
     labels: list[str]
     decode: Decode
     ready: ModelReady
+    has_op: bool
+    """Its graph ends in a detection op, with a threshold of its own."""
 
 
 def load(
@@ -124,7 +126,7 @@ def _load(
         warnings=[plain.sentence(warning) for warning in warnings],
     )
     _check_message(ready)
-    return Model(interpreter, input_view, spec, names, decode, ready)
+    return Model(interpreter, input_view, spec, names, decode, ready, isinstance(layout, PostProcessLayout))
 
 
 def _check_message(ready: ModelReady) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 import time
@@ -11,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from vigild import log
+from vigild.board.budgets import Budgets
+from vigild.board.memory import memory_of
+from vigild.board.readings import Memory, Readings
 from vigild.board.sensors import Sensors
 from vigild.config.schema import Config
+from vigild.fleet import events, orphans
+from vigild.fleet.clock import LoopClock
+from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
-from vigild.hub.health import Monitor
-from vigild.hub.hub import Hub
+from vigild.hub.hub import TICK_S, Hub
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.server import Server
 from vigild.hub.systemd import Notifier, passed_sockets
@@ -24,7 +31,20 @@ from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
 
-TICK_S = 0.25
+SWEEP_S = 0.5
+"""Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
+STOP_S = 1.5
+"""SIGTERM to exit takes at most 2 s; workers get this much of it."""
+
+LAST_WORDS_S = 0.3
+"""For clients to take what waits for them when the daemon is told to stop."""
+
+LAST_RESULTS_S = 3.0
+"""The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
+
+ORPHANS_S = 0.3
+"""For killed orphans to end, and for theirs."""
 
 _log = log.logger("hub")
 
@@ -49,6 +69,8 @@ def main(
 
 
 class _Daemon:
+    """The hub in its event loop, with the socket, the sensors and systemd."""
+
     def __init__(
         self,
         config: Config,
@@ -59,43 +81,80 @@ class _Daemon:
         show: bool,
     ) -> None:
         self._config = config
-        self._hub = Hub(config, exit_at_end=exit_at_end, sysfs_root=sysfs_root)
-        self._monitor = Monitor(self._hub, Sensors(sysfs_root))
-        self._api = Api(self._hub, self._monitor, read_config, config_file)
-        self._notifier = Notifier()
+        self._read_config = read_config
+        self._config_file = config_file
+        self._root = sysfs_root
+        self._exit_at_end = exit_at_end
         self._show = show
-        self._console: Console | None = None
+        self._notifier = Notifier()
+        self._sensors = Sensors(sysfs_root)
+        self._orphans = orphans.Orphans()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._next_watchdog_ns = 0
         self._results_at_watchdog = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_sweep_ns = 0
+        self._next_readings_ns = 0
+        self._measured: dict[str, int] = {}
+        self._next_memory_ns = 0
 
     async def run(self, early_signals: Sequence[int]) -> int:
         loop = asyncio.get_running_loop()
-        hub = self._hub
         # Whatever a dying worker leaves behind becomes our child, and is swept away.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+        finished: asyncio.Future[int] = loop.create_future()
+
+        def finish(status: int, why: str) -> None:
+            if not finished.done():
+                if why:
+                    _log.info("%s", why)
+                finished.set_result(status)
+
+        hub = self._hub = Hub(
+            self._config,
+            LoopClock(loop),
+            Processes(),
+            lambda message: server.publish(message),
+            finish,
+            exit_at_end=self._exit_at_end,
+            root=self._root,
+        )
+        self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
+        hub.clients_health = server.clients_health
         try:
             self._listen(server)
         except (SocketInUse, SocketUnusable) as error:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
-        hub.server = server
-        if self._show:
-            self._console = Console(hub, self._monitor, self._api.socket_path)
+        self._console = Console(hub.state, self._api.socket_path) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, hub.finish, 0, f"stopping ({signal.Signals(number).name})")
         loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
         if signal.SIGTERM in early_signals or signal.SIGINT in early_signals:
             loop.call_soon(hub.finish, 0, "stopping (asked while starting)")
-        self._keep(self._tick_for_ever())
+        hub.start()
+        ticking = asyncio.ensure_future(self._tick_for_ever())
         try:
-            return await hub.run()
+            return await finished
         finally:
             self._notifier.stopping()
+            ticking.cancel()
+            await self._stop(server, LAST_RESULTS_S if hub.ended else LAST_WORDS_S)
             for task in self._tasks:
                 task.cancel()
+
+    async def _stop(self, server: Server, grace_s: float) -> None:
+        self._hub.stop()
+        deadline_s = time.monotonic() + STOP_S
+        while running_pids() and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+        for pid in running_pids():
+            # In uninterruptible sleep, or it would have ended when it was killed.
+            _log.warning("worker %d does not end; it is left behind", pid)
+        while not orphans.end(running_pids()) and time.monotonic() < deadline_s + ORPHANS_S:
+            await asyncio.sleep(0.01)
+        await server.close(grace_s)
 
     def _listen(self, server: Server) -> None:
         """On the sockets systemd passed, or else on the configured path. Raises SocketInUse, SocketUnusable."""
@@ -124,25 +183,68 @@ class _Daemon:
             _log.error("%s", status)
         self._notifier.ready(status)
 
+    # ---- the clock
+
     async def _tick_for_ever(self) -> None:
         while True:
             now_ns = time.monotonic_ns()
-            self._monitor.tick(now_ns)
-            if self._console is not None:
-                self._console.tick(now_ns)
-            self._tell_systemd(now_ns)
+            # Each by itself, so that a fault in one of them stops neither the others nor the clock.
+            for part in (self._hub.tick, self._read, self._sweep, self._print, self._tell_systemd):
+                try:
+                    part(now_ns)
+                except Exception as error:
+                    self._fault(part.__name__.lstrip("_"), error)
             await asyncio.sleep(TICK_S)
 
+    def _fault(self, where: str, error: Exception) -> None:
+        _log.exception("a fault of the daemon's own (%s)", where)
+        with contextlib.suppress(Exception):
+            self._hub.happened(events.FaultOfOurs(where=where, error=repr(error)))
+
+    def _read(self, now_ns: int) -> None:
+        """The board's sensors, at their own pace."""
+        pids = {"hub": os.getpid(), **self._hub.fleet.processes()}
+        if now_ns < self._next_readings_ns and pids == self._measured:
+            return
+        self._next_readings_ns = now_ns + int(1e9)
+        temperatures = self._sensors.temperatures()
+        memory = self._hub.readings.memory
+        if now_ns >= self._next_memory_ns or pids != self._measured:
+            settled = pids == self._measured
+            self._measured = pids
+            self._next_memory_ns = now_ns + int((5.0 if settled else 1.0) * 1e9)
+            usage = memory_of(pids)
+            memory = Memory(used_bytes=usage.total_bytes, source=usage.source, processes=usage.processes)
+        self._hub.readings = Readings(
+            at_ns=now_ns,
+            temperatures=temperatures,
+            counted=tuple(temperatures),
+            flags=tuple(self._sensors.flags()),
+            memory=memory,
+        )
+        budget = self._hub.config.budget
+        self._hub.budgets = Budgets(temperature=budget.temperature, memory=budget.memory)
+
+    def _sweep(self, now_ns: int) -> None:
+        """End what nobody owns any more."""
+        if now_ns >= self._next_sweep_ns:
+            self._next_sweep_ns = now_ns + int(SWEEP_S * 1e9)
+            self._orphans.sweep(running_pids(), now_ns / 1e9)
+
+    def _print(self, now_ns: int) -> None:
+        if self._console is not None:
+            self._console.tick(now_ns)
+
     def _tell_systemd(self, now_ns: int) -> None:
-        hub, notifier = self._hub, self._notifier
-        if not self._ready and hub.model is not None:
+        notifier, state = self._notifier, self._hub.state()
+        if not self._ready and state.model is not None:
             self._ready = True
-            notifier.ready(f"{hub.model.name} on {hub.model.delegate}, {len(hub.cameras)} camera(s)")
+            notifier.ready(f"{state.model.name} on {state.model.delegate}, {len(state.cameras)} camera(s)")
         if notifier.watchdog_s is None or now_ns < self._next_watchdog_ns:
             return
         self._next_watchdog_ns = now_ns + int(notifier.watchdog_s * 1e9)
         # A ping from a timer proves nothing: it is sent when inference advanced, or when there is
         # a reason that it did not, which clients are being told.
-        if hub.results != self._results_at_watchdog or not hub.should_progress(now_ns):
-            self._results_at_watchdog = hub.results
+        if state.results != self._results_at_watchdog or not state.expected_to_work:
+            self._results_at_watchdog = state.results
             notifier.watchdog()

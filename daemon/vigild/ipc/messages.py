@@ -57,13 +57,8 @@ class AttachCamera(Message):
     camera: str
     spec: TensorSpec
     slots: int
-
-
-class PauseCamera(Message):
-    """Stop (or resume) delivering frames; the source stays open."""
-
-    camera: str
-    paused: bool
+    group: int = 0
+    """Of the rings of one group a frame goes into one, whichever is free; each group gets every frame wanted."""
 
 
 class SetLimits(Message):
@@ -99,6 +94,13 @@ class TakeSnapshot(Message):
 # ---- camera worker -> hub
 
 
+class CameraLane(Message):
+    """The camera's thread runs and says in this lane of the progress page what it does. Sent before all else of it."""
+
+    camera: str
+    lane: int
+
+
 class CameraOpened(Message):
     camera: str
     width: int
@@ -128,6 +130,8 @@ class CameraEnded(Message):
 
     camera: str
     frames: int
+    lost: int = 0
+    """Pictures of it that could not be read."""
 
 
 class CameraStats(Message):
@@ -180,13 +184,11 @@ class AttachDetector(Message):
     priority: float = 1.0
 
 
-class SetFilter(Message):
-    """Which detections to report from now on."""
+class SetBounds(Message):
+    """What the hub will report from now on: the detector passes more than that, and no less."""
 
     min_score: float
     max_results: int
-    labels_allowed: list[str]
-    labels_denied: list[str]
 
 
 # ---- detector worker -> hub
@@ -252,11 +254,13 @@ class Result(Message):
     detections: list[Detection]
     truncated: bool = False
     file: str = ""
+    after: int = 0
+    """Number of the frame that the camera handed out before this one, to whichever detector of the group."""
     superseded: int = 0
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
-ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | PauseCamera | TakeSnapshot
-FromCamera = CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
-ToDetector = Exit | Detach | LoadModel | AttachDetector | SetFilter
+ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
+FromCamera = CameraLane | CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
+ToDetector = Exit | Detach | LoadModel | AttachDetector | SetBounds
 FromDetector = ModelReady | ModelRefused | Result

@@ -28,7 +28,7 @@ PAGE_BYTES = mmap.PAGESIZE
 MAX_FILE_NAME_BYTES = 4096
 """PATH_MAX: a frame of a folder source names its file."""
 
-_FRAME = struct.Struct("<HxxIIxxxxQQQQQQdddd")
+_FRAME = struct.Struct("<HxxIIxxxxQQQQQQQdddd")
 _CREDIT = struct.Struct("<HQQ")
 
 _F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
@@ -53,6 +53,8 @@ class Frame(NamedTuple):
     height: int
     view: View
     file: str = ""
+    after: int = 0
+    """Number of the frame handed out before this one, to whichever detector of the group."""
 
 
 class Credit(NamedTuple):
@@ -159,6 +161,7 @@ class RingWriter(_Ring):
                 frame.decode_ns,
                 frame.convert_ns,
                 frame.sent_ns,
+                frame.after,
                 frame.view.x_scale,
                 frame.view.x_offset,
                 frame.view.y_scale,
@@ -199,12 +202,14 @@ class RingReader(_Ring):
             data = self._receive(_FRAME.size + MAX_FILE_NAME_BYTES)
             if data is None:
                 break
-            slot, width, height, number, captured, wall, decode, convert, sent, *view = _FRAME.unpack_from(data)
+            slot, width, height, number, captured, wall, decode, convert, sent, after, *view = _FRAME.unpack_from(data)
             if slot in self._held or slot >= len(self._slots):
                 raise RingClosed(f"the camera sent slot {slot}, which it does not hold")
             self._held.add(slot)
             file = data[_FRAME.size :].decode(errors="replace")
-            frames.append(Frame(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file))
+            frames.append(
+                Frame(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file, after)
+            )
         return frames
 
     def give_back(self, frame: Frame, ready_ns: int = 0) -> None:

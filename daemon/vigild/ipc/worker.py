@@ -1,7 +1,7 @@
 """What every worker process does first.
 
 A worker is started as `python -m vigild.camera --control FD --progress FD --parent PID`. It must not
-outlive the hub, must not take the terminal's Ctrl-C for itself (the hub stops it), and must not
+outlive the hub, must leave Ctrl-C and SIGTERM to the hub (which stops it), and must not
 inherit what systemd meant for the hub (the hub removes that from its environment).
 """
 
@@ -51,9 +51,11 @@ def start(argv: list[str] | None = None) -> Inherited:
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     die_with(args.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Sent to a whole process group, or by systemd to all processes of a unit: the hub ends its workers itself.
+    left_to_the_hub = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in left_to_the_hub:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, left_to_the_hub)
     for fd in (args.control, args.progress):
         os.set_inheritable(fd, False)
     return Inherited(socket.socket(fileno=args.control), Progress(args.progress))

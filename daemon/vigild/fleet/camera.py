@@ -1,18 +1,19 @@
-"""One camera as the hub sees it: settings, state, counters, the last results.
+"""One camera as the fleet sees it: settings, limits, state, counters.
 
 camera = Camera("front", CameraConfig(source="/dev/video0"))
 camera.result(result, now_ns)
-camera.status(now_ns, detector_ok=True)        # "ok", "degraded", "stale", "no_frame", "paused"
+camera.status(now_ns, detectors_ok=True)       # "ok", "degraded", "stale", "no_frame", "paused"
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 from vigild.config.schema import CameraConfig
 from vigild.config.source import parse_source
+from vigild.fleet.limits import Limits
 from vigild.fleet.metrics import Rate
 from vigild.ipc.messages import CameraOpened, CameraStats, Result
 
@@ -25,9 +26,6 @@ STALE_PERIODS = 3.0
 WANTED_RATE_FRACTION = 0.8
 """Below this share of the frame rate that was asked for, a camera is degraded."""
 
-HELD_RESULTS = 4
-"""Results kept for drawing on a snapshot: as many as frames may be on the way."""
-
 
 class Camera:
     """State of one camera. Times are monotonic nanoseconds given by the caller."""
@@ -35,7 +33,7 @@ class Camera:
     def __init__(self, name: str, config: CameraConfig) -> None:
         self.name = name
         self.config = config
-        self.paused = False
+        self.limits = Limits()
         self.source: CameraOpened | None = None
         self.file = ""
         """The video file that is read; of a folder each result names its own."""
@@ -48,13 +46,12 @@ class Camera:
         self.superseded = 0
         """Frames that the detector passed over for a newer one."""
         self.last_result_ns = 0
-        self.opened_ns = 0
-        self.recent: deque[Result] = deque(maxlen=HELD_RESULTS)
+        self._seen_size: tuple[int, int] | None = None
         self.grabbed_rate = Rate()
         self.inferred_rate = Rate()
         self.inferred = 0
-        self.told: Status | None = None
-        """The status clients were told last."""
+        self.lost_files = 0
+        """Pictures of the source that could not be read."""
         self._counted: CameraStats | None = None
         self._before: Counter[str] = Counter()
         self._fps = 0.0
@@ -62,8 +59,10 @@ class Camera:
 
     # ---- what happens to it
 
-    def opened(self, source: CameraOpened) -> None:
+    def opened(self, source: CameraOpened, now_ns: int) -> None:
         self.source = source
+        # Its first result may take a moment: until then it is not stale.
+        self.last_result_ns = max(self.last_result_ns, now_ns)
         self.passed_over = source.passed_over
         parsed = parse_source(self.config.source)
         self.file = Path(parsed.target).name if parsed.kind == "file" else ""
@@ -106,17 +105,27 @@ class Camera:
         self.last_result_ns = now_ns
         self.inferred += 1
         self.inferred_rate.tick(now_ns / 1e9)
-        self.recent.append(result)
+        self._seen_size = result.width, result.height
         return True
 
     # ---- what it is
+
+    def why(self) -> str:
+        """Why it is not what it should be; empty when nothing is known against it."""
+        if self.limits.holds:
+            return "; ".join(f"held by {who}: {why}" for who, why in self.limits.holds.items())
+        if self.reason:
+            return self.reason
+        if self.limits.caps:
+            return "; ".join(f"capped at {cap:.3g} fps by {who}" for who, cap in self.limits.caps.items())
+        return ""
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the upright frame, once known."""
         if self.source is not None:
             return self.source.width, self.source.height
-        return (self.recent[-1].width, self.recent[-1].height) if self.recent else None
+        return self._seen_size
 
     @property
     def fps(self) -> float:
@@ -136,15 +145,18 @@ class Camera:
         fps = self.config.fps or (self.source.fps if self.source else 0.0)
         return max(STALE_FLOOR_S, STALE_PERIODS / fps if fps > 0 else 0.0)
 
-    def status(self, now_ns: int, detector_ok: bool) -> Status:
+    def status(self, now_ns: int, detectors_ok: bool) -> Status:
         """What a client may conclude from the last result."""
-        if self.paused:
+        if not self.limits.runs:
             return "paused"
         if self.source is None or self.ended:
             return "no_frame"
         if (now_ns - self.last_result_ns) / 1e9 > self.stale_after_s():
             return "stale"
-        if not detector_ok:
+        if not detectors_ok:
+            return "degraded"
+        cap = self.limits.max_fps
+        if cap is not None and cap < (self.config.fps or self.source.fps or cap):
             return "degraded"
         wanted, rate = self.config.fps, self.inferred_rate.between()
         if wanted and self.source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
