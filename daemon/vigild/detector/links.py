@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vigild.ipc.messages import AttachDetector
-from vigild.ipc.ring import Frame, RingReader
+from vigild.ipc.ring import FilledSlot, RingReader
 
 ACKNOWLEDGED_TOGETHER = 2
 """Of the four slots of such a ring: the camera still has two to fill meanwhile."""
@@ -36,8 +36,8 @@ class Link:
             np.frombuffer(ring.slot(i), dtype=spec.dtype).reshape(spec.shape) for i in range(attach.slots)
         ]
         """The slots, as arrays of the input tensor's shape."""
-        self.waiting: deque[Frame] = deque()
-        self._answered: list[Frame] = []
+        self.waiting: deque[FilledSlot] = deque()
+        self._answered: list[FilledSlot] = []
         self.superseded = 0
         """Frames passed over for a newer one since the last result."""
         self.start_tag = 0.0
@@ -52,7 +52,7 @@ class Link:
             self.interval_ns += (interval - self.interval_ns) / 4 if self.interval_ns else interval
         self.last_arrival_ns = now
 
-    def acknowledge(self, frame: Frame) -> None:
+    def acknowledge(self, frame: FilledSlot) -> None:
         """Give a `keep_every` frame back now that its result is out. Raises RingClosed.
 
         While more frames wait, two at a time: the camera is woken half as often. A frame whose

@@ -27,7 +27,7 @@ from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
 from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetFilter, ToDetector
 from vigild.ipc.progress import Lane, Stage
-from vigild.ipc.ring import Frame, RingClosed, RingReader
+from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
 from vigild.log import logger
 
 log = logger("detector")
@@ -190,7 +190,7 @@ class Loop:
 
     # ---- one frame
 
-    def _infer(self, link: Link, frame: Frame) -> None:
+    def _infer(self, link: Link, frame: FilledSlot) -> None:
         """Copy, invoke, decode, publish. Raises RingClosed."""
         model, enter = self._model, self._lane.enter
         copying = enter(Stage.COPY)

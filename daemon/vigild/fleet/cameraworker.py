@@ -23,13 +23,14 @@ from vigild.fleet.restarts import Restarts
 from vigild.ipc.messages import (
     AddCamera,
     CameraEnded,
+    CameraLane,
     CameraLost,
     CameraOpened,
     CameraStats,
     Exit,
     FromCamera,
-    PauseCamera,
     RemoveCamera,
+    SetLimits,
     Snapshot,
 )
 from vigild.ipc.progress import STAGE_TEXT
@@ -62,6 +63,7 @@ class CameraWorker:
         self._listener = listener
         self.cameras: dict[str, Camera] = {}
         self._lanes: dict[str, int] = {}
+        """Where the process said that a camera's thread shows what it does."""
         self.process: WorkerProcess | None = None
         self.restarts = Restarts(random.random, max_delay_s=5.0)
         self.last_reason = ""
@@ -94,13 +96,12 @@ class CameraWorker:
 
     def remove(self, camera: Camera) -> None:
         self.cameras.pop(camera.name, None)
+        self._lanes.pop(camera.name, None)
         if self.process is not None:
             self.process.send(RemoveCamera(camera=camera.name))
 
     def _add(self, camera: Camera) -> None:
         assert self.process is not None
-        # The worker's threads take lanes in the order in which they were first named.
-        self._lanes.setdefault(camera.name, len(self._lanes) + 1)
         self.process.send(
             AddCamera(
                 camera=camera.name,
@@ -110,7 +111,7 @@ class CameraWorker:
             )
         )
         if camera.paused:
-            self.process.send(PauseCamera(camera=camera.name, paused=True))
+            self.process.send(SetLimits(camera=camera.name, holds=["client"]))
 
     def check(self, now_ns: int) -> None:
         """Kill the process if it, or one of its cameras, hangs; call often."""
@@ -144,7 +145,9 @@ class CameraWorker:
         camera = self.cameras.get(message.camera)
         if camera is None:
             return
-        if isinstance(message, CameraStats):
+        if isinstance(message, CameraLane):
+            self._lanes[camera.name] = message.lane
+        elif isinstance(message, CameraStats):
             camera.stats(message, time.monotonic_ns())
         elif isinstance(message, CameraOpened):
             camera.opened(message)

@@ -16,7 +16,7 @@ from vigild.fleet.cameraworker import CameraWorker, Listener
 from vigild.fleet.detector import DetectorService
 from vigild.fleet.detectorworker import Detector
 from vigild.fleet.links import Link
-from vigild.ipc.messages import PauseCamera
+from vigild.ipc.messages import SetLimits
 
 SHARED_WORKER = "cameras"
 """Name of the process of all cameras with `isolation = "shared"`."""
@@ -88,7 +88,7 @@ class Roster:
         camera.paused = paused
         process = self.worker_of(name).process
         if process is not None:
-            process.send(PauseCamera(camera=name, paused=paused))
+            process.send(SetLimits(camera=name, holds=["client"] if paused else []))
         return True
 
     # ---- what is connected to what

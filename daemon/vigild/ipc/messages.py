@@ -59,13 +59,6 @@ class AttachCamera(Message):
     slots: int
 
 
-class PauseCamera(Message):
-    """Stop (or resume) delivering frames; the source stays open."""
-
-    camera: str
-    paused: bool
-
-
 class SetLimits(Message):
     """How much of a camera is wanted from now on; the source stays open, whatever it says.
 
@@ -97,6 +90,13 @@ class TakeSnapshot(Message):
 
 
 # ---- camera worker -> hub
+
+
+class CameraLane(Message):
+    """The camera's thread runs and says in this lane of the progress page what it does. Sent before all else of it."""
+
+    camera: str
+    lane: int
 
 
 class CameraOpened(Message):
@@ -137,8 +137,8 @@ class CameraStats(Message):
     grabbed: int
     delivered: int
     drops: dict[str, int]
-    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused", "bad_frame",
-    "not_attached"."""
+    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused" (held by a client), "held_NAME"
+    (held by another NAME), "bad_frame", "not_attached"."""
 
 
 class Snapshot(Message):
@@ -256,7 +256,7 @@ class Result(Message):
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
-ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | PauseCamera | TakeSnapshot
-FromCamera = CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
+ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
+FromCamera = CameraLane | CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
 ToDetector = Exit | Detach | LoadModel | AttachDetector | SetFilter
 FromDetector = ModelReady | ModelRefused | Result
