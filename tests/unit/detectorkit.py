@@ -18,7 +18,7 @@ from vigild.geometry import IDENTITY, View
 from vigild.ipc.channel import Channel, socketpair
 from vigild.ipc.messages import AttachDetector, Detection, Exit, FromDetector, LoadModel, ModelReady, Result
 from vigild.ipc.progress import Progress
-from vigild.ipc.ring import Frame, RingWriter, make_memfd
+from vigild.ipc.ring import FilledSlot, RingWriter, make_memfd
 from vigild.tensor import TensorSpec
 
 REPO = Path(__file__).resolve().parents[2]
@@ -137,7 +137,7 @@ class Camera:
         np.frombuffer(self.ring.slot(slot), dtype=self.spec.dtype)[:] = image.ravel()
         self.frame += 1
         now = time.monotonic_ns()
-        self.ring.send(Frame(slot, self.frame, now, time.time_ns(), 0, 0, now, 640, 480, view, file))
+        self.ring.send(FilledSlot(slot, self.frame, now, time.time_ns(), 0, 0, now, 640, 480, view, file))
         return self.frame
 
 

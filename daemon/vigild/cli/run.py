@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     log.setup("info")
     config = read()  # ConfigError is main's to print
     if not config.camera:
-        from vigild.hub import discovery
+        from vigild import v4l2
 
-        chosen = discovery.first_camera() or "testcard"
+        chosen = v4l2.first_camera() or "testcard"
         config = read()
     log.set_level(config.daemon.log_level)
 

@@ -213,8 +213,10 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     fps: Annotated[
         Annotated[float, Meta(gt=0, le=1000)] | None,
         key(
-            "camera",
-            "Frame rate to ask of the device, the rate of the test card, and a cap for every live source. "
+            "live",
+            "Frame rate: to ask of a V4L2 device, the rate of the test card and of a folder, and a cap for every "
+            'source read with pace = "live". A reload changes the cap and the rate of card and folder at once and '
+            "reopens nothing; a device is asked for the new rate when it is opened next. "
             "Default: what the source gives.",
             example="30",
         ),

@@ -21,12 +21,13 @@ from vigild import plain
 from vigild.catalogue.entry import ManifestError
 from vigild.catalogue.resolve import Resolved, describe_twin, resolve
 from vigild.config.schema import ModelConfig
-from vigild.detector import decoders, input_spec, outputs, runtime
+from vigild.detector import decoders, input_spec, outputs
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
+from vigild.detector.interpreter import Interpreter, edgetpu_model, open_interpreter, refusal
 from vigild.detector.model_file import ModelFile
 from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
@@ -40,7 +41,7 @@ MAX_READY_BYTES = MAX_PACKET_BYTES - 16 * 1024
 
 
 class Model(NamedTuple):
-    interpreter: runtime.Interpreter
+    interpreter: Interpreter
     input_view: Callable[[], Any]
     spec: TensorSpec
     labels: list[str]
@@ -75,17 +76,17 @@ def _load(
     """`load`, with the file open; what was mapped stays mapped when it is closed."""
     facts = model_facts.read(file.data)
     if facts.edgetpu and delegate in ("xnnpack", "none"):
-        raise runtime.edgetpu_model(describe_twin(path, file.sha256))
+        raise edgetpu_model(describe_twin(path, file.sha256))
     input_spec.check_sizes(facts)
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     _check_outputs(facts)
-    interpreter, passed_over = runtime.open_interpreter(
+    interpreter, passed_over = open_interpreter(
         runtime_name, file.proc_path, delegate, config.threads, config.delegate_options, enter
     )
     try:
         interpreter.allocate()
     except (RuntimeError, ValueError) as error:
-        raise runtime.refusal(error, delegate, "allocate") from None
+        raise refusal(error, delegate, "allocate") from None
     loaded = time.monotonic_ns()
     enter(Stage.FIRST_INVOKE)
     input_view = interpreter.view(facts.inputs[0])
@@ -96,7 +97,7 @@ def _load(
     try:
         shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
     except (RuntimeError, ValueError) as error:  # a tensor that no operator gives a value
-        raise runtime.refusal(error, delegate, "invoke") from None
+        raise refusal(error, delegate, "invoke") from None
     layout = outputs.decide(facts, shapes)
     names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
@@ -160,7 +161,7 @@ def _check_outputs(facts: ModelFacts) -> None:
             )
 
 
-def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], spec: TensorSpec, delegate: str) -> None:
+def _dry_run(interpreter: Interpreter, input_view: Callable[[], Any], spec: TensorSpec, delegate: str) -> None:
     """One invoke on mid-grey: an operator that cannot run says so here, and weights get packed."""
     view = input_view()
     if tuple(view.shape) != spec.shape or view.dtype.name != spec.dtype:
@@ -174,7 +175,7 @@ def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], sp
     try:
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
-        raise runtime.refusal(error, delegate, "invoke") from None
+        raise refusal(error, delegate, "invoke") from None
 
 
 def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
@@ -187,7 +188,7 @@ def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
     ]
 
 
-def _who_executes(interpreter: runtime.Interpreter, config: ModelConfig, warnings: list[str]) -> tuple[int, int, str]:
+def _who_executes(interpreter: Interpreter, config: ModelConfig, warnings: list[str]) -> tuple[int, int, str]:
     """(nodes taken by delegates, nodes, what executes the graph). Raises ModelError "delegate"."""
     taken, nodes = interpreter.nodes()
     wanted = interpreter.delegate

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vigild.doctor.board import is_raspberry_pi
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.machine import is_raspberry_pi
 from vigild.figures import mebibytes
 from vigild.files import text
 

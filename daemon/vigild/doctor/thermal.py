@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vigild.board.sensors import Sensors
-from vigild.doctor.board import is_raspberry_pi
 from vigild.doctor.finding import Finding, note, ok, problem
+from vigild.doctor.machine import is_raspberry_pi
 from vigild.files import number, text
 
 PI_SOFT_CELSIUS = 80.0

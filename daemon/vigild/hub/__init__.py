@@ -21,7 +21,6 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `health`, `api`  what is told to clients, and what they may ask
 `server`     the Unix socket; `listening`, `clients`, `outbox`, `privilege`: its parts
 `orphans`    children that nobody owns any more
-`discovery`  the first camera of this machine
 `systemd`    readiness, watchdog, passed sockets
 `console`    what a person sees in a terminal
 `main`       the process from start to end

@@ -87,10 +87,7 @@ def what_matters(state: State) -> object:
     """Changes of this are told at once; figures that always move are not in it."""
     return (
         [(camera.name, camera.status, camera.limits) for camera in state.cameras],
-        [
-            (worker.name, worker.pid != 0, worker.restarts, worker.state)
-            for worker in state.workers
-        ],
+        [(worker.name, worker.pid != 0, worker.restarts, worker.state) for worker in state.workers],
         state.model.sha256 if state.model else None,
         state.readings.flags,
         state.readings.lost,

@@ -50,7 +50,7 @@ from vigild.wire.messages import (
     StatusAnswer,
     Unwatched,
 )
-from vigild.wire.policy import Filter, detections_tail, make_policy
+from vigild.wire.policy import Selection, detections_tail, make_policy
 from vigild.wire.requests import RequestError, parse_request
 
 ACCEPTS_PER_TURN = 16
@@ -202,7 +202,7 @@ class Server:
     def _publish_detections(self, message: Detections) -> None:
         now_s = self._loop.time()
         camera = message.camera
-        tails: dict[Filter, bytes | None] = {}
+        tails: dict[Selection, bytes | None] = {}
         for client in self._watching:
             policy = client.policy
             if policy is None or not client.watches_detections:
@@ -210,9 +210,9 @@ class Server:
             if policy.cameras is not None and camera not in policy.cameras:
                 continue
             try:
-                tail = tails[policy.filter]
+                tail = tails[policy.selection]
             except KeyError:
-                tail = tails[policy.filter] = detections_tail(message, policy.filter)
+                tail = tails[policy.selection] = detections_tail(message, policy.selection)
             if tail is None:
                 continue
             if policy.max_fps is not None and not client.admits(camera, policy.max_fps, now_s):

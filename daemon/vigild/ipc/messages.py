@@ -141,8 +141,8 @@ class CameraStats(Message):
     grabbed: int
     delivered: int
     drops: dict[str, int]
-    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused", "bad_frame",
-    "not_attached"."""
+    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused" (held by a client), "held_NAME"
+    (held by another NAME), "bad_frame", "not_attached"."""
 
 
 class Snapshot(Message):

@@ -91,7 +91,7 @@ class Lane:
 
 
 class Progress:
-    """The page. Lane 0 is the worker's main thread; cameras take further lanes in order of arrival."""
+    """The page. Lane 0 is the worker's main thread; a camera worker says whose the others are (CameraLane)."""
 
     def __init__(self, fd: int) -> None:
         """Maps the page; `fd` stays open as `self.fd`, for passing on."""

@@ -179,9 +179,9 @@ def _draw(path: Path, shapes: list[pareto.AnyShape]) -> None:
     if path.suffix.lower() != ".png":
         path.write_text(pareto.svg(shapes))
         return
-    tried = parent.run(MODULE, "png", PngTask(shapes=shapes, path=str(path.absolute())))
-    if tried.answer is None or "refused" in tried.answer:
-        raise CannotMeasure(f"no picture was painted: {tried.death or (tried.answer or {})['refused']}")
+    result = parent.run(MODULE, "png", PngTask(shapes=shapes, path=str(path.absolute())))
+    if result.answer is None or "refused" in result.answer:
+        raise CannotMeasure(f"no picture was painted: {result.death or (result.answer or {})['refused']}")
 
 
 def _choice(model: ModelProfile) -> Choice:

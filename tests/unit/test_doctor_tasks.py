@@ -12,10 +12,10 @@ import pytest
 
 from boardkit import write
 from vigild.config.schema import CameraConfig, ModelConfig
-from vigild.doctor import cameras, models, runtimes
+from vigild.doctor import cameras, libraries, models, tasks
 from vigild.doctor.finding import Finding
 from vigild.doctor.tasks import ModelTask
-from vigild.doctor.trial import attempt
+from vigild.sandbox.parent import run
 
 SEGFAULT = "import ctypes\nctypes.string_at(0)\n"
 ABORT = "import os, sys\nsys.stderr.write('F driver/usb.cc:1148] transfer failed\\n')\nos.abort()\n"
@@ -52,25 +52,27 @@ def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
 
 
 def examined(config: ModelConfig | None = None, root: Path = NOWHERE) -> dict[str, Finding]:
-    return by_name(runtimes.checks(root, config or ModelConfig()))
+    return by_name(libraries.checks(root, config or ModelConfig()))
 
 
 def litert_line(config: ModelConfig | None = None, working: list[str] | None = None) -> Finding:
     """The report's line on LiteRT alone, beside runtimes that work."""
-    tried = attempt("model", ModelTask(config=ModelConfig(), runtime="litert", delegate="xnnpack"))
-    return runtimes._runtime(
-        "litert", tried, "pip install 'vigild[litert]'", (config or ModelConfig()).runtime, working or []
+    result = run(tasks.__name__, "model", ModelTask(config=ModelConfig(), runtime="litert", delegate="xnnpack"))
+    return libraries._runtime(
+        "litert", result, "pip install 'vigild[litert]'", (config or ModelConfig()).runtime, working or []
     )
 
 
 def opencv_line() -> Finding:
-    return runtimes._opencv(attempt("opencv", {}))
+    return libraries._opencv(run(tasks.__name__, "opencv", {}))
 
 
 def litert(limit_s: float = 60.0) -> str:
-    tried = attempt("model", ModelTask(config=ModelConfig(), runtime="litert", delegate="xnnpack"), limit_s)
-    assert tried.answer is None, tried.answer
-    return tried.death
+    result = run(
+        tasks.__name__, "model", ModelTask(config=ModelConfig(), runtime="litert", delegate="xnnpack"), limit_s
+    )
+    assert result.answer is None, result.answer
+    return result.death
 
 
 def test_a_segfault_is_put_into_words(broken: Break) -> None:
@@ -99,9 +101,9 @@ def test_a_hang_ends_at_its_limit(broken: Break) -> None:
 
 
 def opencv_death() -> str:
-    tried = attempt("opencv", {})
-    assert tried.answer is None, tried.answer
-    return tried.death
+    result = run(tasks.__name__, "opencv", {})
+    assert result.answer is None, result.answer
+    return result.death
 
 
 def test_a_traceback_is_told_by_its_last_line(broken: Break) -> None:
@@ -180,10 +182,10 @@ def test_opencv_that_needs_a_desktop(broken: Break) -> None:
 
 def test_an_edge_tpu_without_its_library(tmp_path: Path) -> None:
     write(tmp_path / "dev/apex_0", "")
-    finding = runtimes._edgetpu(tmp_path, ModelConfig(), "litert")
+    finding = libraries._edgetpu(tmp_path, ModelConfig(), "litert")
     assert finding.state == "problem" and not finding.blocks
     assert "PCIe apex_0" in finding.found and "libedgetpu1-std" in finding.todo
-    assert runtimes._edgetpu(tmp_path, ModelConfig(delegate="edgetpu"), "litert").blocks
+    assert libraries._edgetpu(tmp_path, ModelConfig(delegate="edgetpu"), "litert").blocks
 
 
 # ---- models

@@ -1,4 +1,4 @@
-"""One link between real ring ends: which frame to prepare, and what is on the way."""
+"""One outlet between real ring ends: which frame to prepare, and what is on the way."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vigild.camera.frames import BadFrame, Frame, Picture
-from vigild.camera.link import Link
 from vigild.camera.orientation import Orientation
+from vigild.camera.outlet import Outlet
 from vigild.ipc.channel import socketpair
 from vigild.ipc.ring import RingClosed, RingReader, RingWriter, make_memfd
 from vigild.tensor import TensorSpec
@@ -27,11 +27,11 @@ class Pair:
         memfd = make_memfd("test", spec.nbytes, slots)
         camera, detector = socketpair()
         self.reader = RingReader(os.dup(memfd), detector, spec.nbytes, slots)
-        self.link = Link(1, spec, RingWriter(memfd, camera, spec.nbytes, slots), slots)
+        self.outlet = Outlet(1, spec, RingWriter(memfd, camera, spec.nbytes, slots), slots)
 
     def send(self, number: int, picture: Picture | None = None) -> Frame:
         frame = make_frame(number, picture)
-        self.link.deliver(frame, Orientation(), WHOLE)
+        self.outlet.send(frame, Orientation(), WHOLE)
         return frame
 
     def acknowledge(self, ready_ns: int = 0) -> None:
@@ -48,7 +48,7 @@ def make_frame(number: int, picture: Picture | None = None) -> Frame:
 def pair() -> Iterator[Pair]:
     made = Pair()
     yield made
-    made.link.close()
+    made.outlet.close()
     made.reader.close()
 
 
@@ -62,60 +62,60 @@ def test_delivers_pixels_and_what_is_known_about_them(pair: Pair) -> None:
 
 
 def test_without_a_slot_nothing_is_wanted(pair: Pair) -> None:
-    assert pair.link.wants(0, PERIOD_NS)
+    assert pair.outlet.wants(0, PERIOD_NS)
     pair.send(1)
     pair.send(2)
-    assert not pair.link.wants(10**12, PERIOD_NS)
-    assert len(pair.link.outstanding) == 2
+    assert not pair.outlet.wants(10**12, PERIOD_NS)
+    assert len(pair.outlet.outstanding) == 2
 
 
 def test_credits_free_slots_and_acknowledge(pair: Pair) -> None:
     frame = pair.send(1)
     assert frame.waiting == 1
     pair.acknowledge()
-    assert pair.link.credits() == [frame]
+    assert pair.outlet.credits() == [frame]
     assert frame.acknowledged
     assert frame.waiting == 0
-    assert not pair.link.outstanding
+    assert not pair.outlet.outstanding
 
 
 def test_waits_for_the_newest_frame_that_is_ready_in_time(pair: Pair) -> None:
     pair.send(1)
     pair.acknowledge(ready_ns=100 * MS)
-    pair.link.credits()
+    pair.outlet.credits()
     # Grabs at 0, 33 and 66 ms: the next one would be ready by 100 ms, too, so each may be left out but the last.
-    pair.link._prepare_ns = 2.0 * MS
-    assert not pair.link.wants(0, PERIOD_NS)
-    assert not pair.link.wants(33 * MS, PERIOD_NS)
-    assert pair.link.wants(66 * MS, PERIOD_NS)
-    assert pair.link.wants(99 * MS, PERIOD_NS)
+    pair.outlet._prepare_ns = 2.0 * MS
+    assert not pair.outlet.wants(0, PERIOD_NS)
+    assert not pair.outlet.wants(33 * MS, PERIOD_NS)
+    assert pair.outlet.wants(66 * MS, PERIOD_NS)
+    assert pair.outlet.wants(99 * MS, PERIOD_NS)
 
 
 def test_preparation_that_takes_long_begins_earlier(pair: Pair) -> None:
     pair.send(1)
     pair.acknowledge(ready_ns=100 * MS)
-    pair.link.credits()
-    pair.link._prepare_ns = 40.0 * MS
-    assert pair.link.wants(33 * MS, PERIOD_NS)
+    pair.outlet.credits()
+    pair.outlet._prepare_ns = 40.0 * MS
+    assert pair.outlet.wants(33 * MS, PERIOD_NS)
 
 
 def test_a_second_frame_only_when_the_detector_is_late(pair: Pair) -> None:
     pair.send(1)
     pair.acknowledge(ready_ns=100 * MS)
-    pair.link.credits()
+    pair.outlet.credits()
     pair.send(2)
-    assert not pair.link.wants(110 * MS, PERIOD_NS)
-    assert pair.link.wants(140 * MS, PERIOD_NS)
+    assert not pair.outlet.wants(110 * MS, PERIOD_NS)
+    assert pair.outlet.wants(140 * MS, PERIOD_NS)
 
 
 def test_closed_by_the_detector(pair: Pair) -> None:
     frame = pair.send(1)
     pair.reader.close()
     with pytest.raises(RingClosed):
-        pair.link.credits()
+        pair.outlet.credits()
     with pytest.raises(RingClosed):
         pair.send(2)
-    assert pair.link.close() == [frame]
+    assert pair.outlet.close() == [frame]
     assert frame.waiting == 0
     assert not frame.acknowledged
 
@@ -140,7 +140,7 @@ def test_jpeg_is_decoded_no_larger_than_needed(
 ) -> None:
     picture = jpeg_picture(width, height)
     frame = make_frame(1, picture)
-    pair.link.deliver(frame, Orientation(), crop)
+    pair.outlet.send(frame, Orientation(), crop)
     assert picture.decoded is not None
     assert picture.decoded.shape[:2] == decoded
     (arrived,) = pair.reader.receive()
@@ -159,7 +159,7 @@ def test_reduced_decoding_shows_the_same_picture(pair: Pair) -> None:
 def test_a_broken_jpeg_costs_no_slot(pair: Pair) -> None:
     with pytest.raises(BadFrame):
         pair.send(1, Picture(64, 48, data=b"\xff\xd8 nothing \xff\xd9"))
-    assert not pair.link.outstanding
+    assert not pair.outlet.outstanding
     pair.send(2)
     pair.send(3)
     assert [frame.frame for frame in pair.reader.receive()] == [2, 3]

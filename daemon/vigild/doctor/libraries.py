@@ -1,4 +1,4 @@
-"""OpenCV, the TFLite runtimes and what executes a graph on them, each by trial.
+"""OpenCV, the TFLite runtimes and what executes a graph on them, each tried.
 
 The embedded model is loaded and run once on every runtime with XNNPACK, then with plain kernels on
 the first that works, then the Edge TPU's delegate is loaded where there is a sign of one.
@@ -13,40 +13,43 @@ from typing import Any
 
 from vigild.config.schema import ModelConfig
 from vigild.delegates import edgetpu
+from vigild.doctor import tasks
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.tasks import ModelTask
-from vigild.doctor.trial import Tried, attempt
 from vigild.figures import milliseconds
 from vigild.runtimes import PACKAGES
+from vigild.sandbox.parent import TaskResult, run
 
 _NEEDS = "pip install 'vigild[daemon]'"
 
 
 def checks(root: Path, config: ModelConfig) -> Iterator[Finding]:
     """`config`: whose runtime, delegate and delegate options matter here; its model does not."""
-    yield _opencv(attempt("opencv", {}))
-    tried = {
-        package.name: attempt("model", ModelTask(config=ModelConfig(), runtime=package.name, delegate="xnnpack"))
+    yield _opencv(run(tasks.__name__, "opencv", {}))
+    results = {
+        package.name: run(
+            tasks.__name__, "model", ModelTask(config=ModelConfig(), runtime=package.name, delegate="xnnpack")
+        )
         for package in PACKAGES
     }
-    working = [name for name, one in tried.items() if _works(one)]
+    working = [name for name, one in results.items() if _works(one)]
     for package in PACKAGES:
-        yield _runtime(package.name, tried[package.name], package.install, config.runtime, working)
+        yield _runtime(package.name, results[package.name], package.install, config.runtime, working)
     if working:
         task = ModelTask(config=ModelConfig(), runtime=working[0], delegate="none")
-        yield _plain_kernels(attempt("model", task))
+        yield _plain_kernels(run(tasks.__name__, "model", task))
         yield note("results", "whether they are right is not looked at here", "vigild selftest does that, in seconds")
     yield _edgetpu(root, config, working[0] if working else "")
 
 
-def _works(tried: Tried) -> bool:
-    return tried.answer is not None and "refused" not in tried.answer
+def _works(result: TaskResult) -> bool:
+    return result.answer is not None and "refused" not in result.answer
 
 
-def _opencv(tried: Tried) -> Finding:
-    answer = tried.answer
+def _opencv(result: TaskResult) -> Finding:
+    answer = result.answer
     if answer is None:
-        return problem("OpenCV", tried.death, f"install it again: {_NEEDS}", blocks=True)
+        return problem("OpenCV", result.death, f"install it again: {_NEEDS}", blocks=True)
     if "refused" in answer:
         if answer.get("missing"):
             return problem("OpenCV", f"{answer['missing']} is not installed", _NEEDS, blocks=True)
@@ -69,15 +72,17 @@ def import_todo(answer: dict[str, Any]) -> str:
     return "install the package again, for this Python and this processor"
 
 
-def _runtime(name: str, tried: Tried, install: str, wanted: str, working: list[str]) -> Finding:
+def _runtime(name: str, result: TaskResult, install: str, wanted: str, working: list[str]) -> Finding:
     """One runtime: a problem if it is demanded, broken, or the last hope."""
-    answer = tried.answer
+    answer = result.answer
     if answer is not None and "refused" not in answer:
         return _runtime_works(name, answer)
     needed = wanted == name or not working
     if answer is None:
         todo = f"install a build that fits this system: {install}"
-        return problem(name, tried.death, todo if needed else f"{todo}; until then {working[0]} is used", blocks=needed)
+        return problem(
+            name, result.death, todo if needed else f"{todo}; until then {working[0]} is used", blocks=needed
+        )
     if answer["code"] == "import":
         # NumPy is told of by OpenCV's line.
         return problem(name, answer["refused"], _NEEDS, blocks=needed)
@@ -100,12 +105,12 @@ def _runtime_works(name: str, answer: dict[str, Any]) -> Finding:
     return ok(name, f"{found}; XNNPACK took {answer['taken']} of {answer['nodes']} nodes")
 
 
-def _plain_kernels(tried: Tried) -> Finding:
+def _plain_kernels(result: TaskResult) -> Finding:
     """The last rung of the delegate ladder."""
-    answer = tried.answer
+    answer = result.answer
     if answer is not None and "refused" not in answer:
         return ok("plain kernels", f"the embedded model runs in {milliseconds(answer['first_invoke_ms'])}")
-    reason = tried.death if answer is None else answer["refused"]
+    reason = result.death if answer is None else answer["refused"]
     return problem("plain kernels", reason, "install the runtime again; XNNPACK has nothing to fall back on")
 
 
@@ -123,10 +128,10 @@ def _edgetpu(root: Path, config: ModelConfig, runtime: str) -> Finding:
     if not runtime:
         return note("Edge TPU", f"{names}; not tried, because no runtime works")
     rung = config.delegate if wanted else "edgetpu"
-    tried = attempt("delegate", ModelTask(config=config, runtime=runtime, delegate=rung))
-    if tried.answer is None:
+    result = run(tasks.__name__, "delegate", ModelTask(config=config, runtime=runtime, delegate=rung))
+    if result.answer is None:
         todo = f"{edgetpu.diagnosis(root)}; if it crashed, install the {edgetpu.LIBRARY} built for {runtime}"
-        return problem("Edge TPU", f"its library: {tried.death}", todo, blocks=wanted)
-    if "refused" in tried.answer:
-        return problem("Edge TPU", tried.answer["refused"].rstrip("."), edgetpu.diagnosis(root), blocks=wanted)
+        return problem("Edge TPU", f"its library: {result.death}", todo, blocks=wanted)
+    if "refused" in result.answer:
+        return problem("Edge TPU", result.answer["refused"].rstrip("."), edgetpu.diagnosis(root), blocks=wanted)
     return ok("Edge TPU", f"{names} answers through {edgetpu.LIBRARY}")

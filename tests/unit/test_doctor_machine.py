@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from boardkit import jetson_orin, plain_pc, raspberry_pi_4, write, zone
-from vigild.doctor import board, memory, thermal
+from vigild.doctor import machine, memory, thermal
 from vigild.doctor.finding import Finding
 
 MIB = 2**20
@@ -36,7 +36,7 @@ def vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None
 
 
 def test_a_pi_says_what_it_is(tmp_path: Path) -> None:
-    found = by_name(board.checks(raspberry_pi_4(tmp_path)))
+    found = by_name(machine.checks(raspberry_pi_4(tmp_path)))
     assert found["board"].found == "Raspberry Pi 4 Model B Rev 1.4"
     assert found["processor"].found == "Cortex-A72, 4 cores; asimd"
     assert found["system"].found == "Debian GNU/Linux 12 (bookworm), Linux 6.12.25+rpt-rpi-v8"
@@ -45,19 +45,19 @@ def test_a_pi_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_jetson_tells_its_release(tmp_path: Path) -> None:
-    found = by_name(board.checks(jetson_orin(tmp_path)))
+    found = by_name(machine.checks(jetson_orin(tmp_path)))
     assert found["board"].found == "NVIDIA Jetson Orin Nano Developer Kit, Jetson Linux R36.4.3"
     assert found["processor"].found == "Cortex-A78AE, 6 cores; asimd, asimddp, asimdhp"
 
 
 def test_a_pc_by_its_firmware(tmp_path: Path) -> None:
-    found = by_name(board.checks(plain_pc(tmp_path)))
+    found = by_name(machine.checks(plain_pc(tmp_path)))
     assert found["board"].found == "Beelink MINI S"
     assert found["processor"].found == "Intel(R) N100, 4 cores; avx2, fma, avx_vnni"
 
 
 def test_nothing_to_read_is_no_crash(tmp_path: Path) -> None:
-    found = by_name(board.checks(tmp_path))
+    found = by_name(machine.checks(tmp_path))
     assert found["board"].state == "note"
     assert found["processor"].state == "note"
     assert "unnamed" in found["system"].found
@@ -65,21 +65,21 @@ def test_nothing_to_read_is_no_crash(tmp_path: Path) -> None:
 
 def test_a_processor_without_vector_instructions_is_told_of(tmp_path: Path) -> None:
     write(tmp_path / "proc/cpuinfo", "processor : 0\nFeatures : half thumb fastmult vfp\nCPU part : 0xb76\n")
-    assert "ARMv6" in by_name(board.checks(tmp_path))["processor"].found
+    assert "ARMv6" in by_name(machine.checks(tmp_path))["processor"].found
     write(tmp_path / "proc/cpuinfo", "processor : 0\nmodel name : Atom\nflags : fpu sse2 ssse3\n")
-    assert "AVX2" in by_name(board.checks(tmp_path))["processor"].found
+    assert "AVX2" in by_name(machine.checks(tmp_path))["processor"].found
 
 
 def test_32_bit_python_on_a_64_bit_kernel() -> None:
-    (finding,) = board._word_size("aarch64", False)
+    (finding,) = machine._word_size("aarch64", False)
     assert finding.state == "note" and "64-bit system" in finding.todo
-    (finding,) = board._word_size("aarch64", True)
+    (finding,) = machine._word_size("aarch64", True)
     assert finding.state == "ok"
 
 
 @pytest.mark.parametrize(("version", "state"), [("2.36", "ok"), ("2.27", "ok"), ("2.24", "note"), ("", "note")])
 def test_c_libraries(version: str, state: str) -> None:
-    assert board._libc(version).state == state
+    assert machine._libc(version).state == state
 
 
 # ---- heat

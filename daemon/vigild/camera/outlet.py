@@ -1,9 +1,9 @@
-"""One attached ring: its tensor spec, its slots, and the frames on the way through it.
+"""The camera's end of a link to one detector: its tensor spec, its slots, and the frames on the way.
 
-link = Link(number, spec, RingWriter(...))
-if link.wants(now_ns, period_ns):
-    link.deliver(frame, orientation, crop)
-for frame in link.credits(): ...
+outlet = Outlet(number, spec, RingWriter(...))
+if outlet.wants(now_ns, period_ns):
+    outlet.send(frame, orientation, crop)
+for frame in outlet.credits(): ...
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from vigild.camera.convert import Converter
 from vigild.camera.frames import Frame
 from vigild.camera.orientation import Orientation
 from vigild.geometry import Box, crop_pixels, letterbox
-from vigild.ipc.ring import Frame as RingFrame
-from vigild.ipc.ring import RingWriter
+from vigild.ipc.ring import FilledSlot, RingWriter
 from vigild.tensor import TensorSpec
 
 _SMOOTHING = 0.125
 """Weight of the newest preparation time in the average; the scheduler's choice of frame hangs on it."""
 
 
-class Link:
+class Outlet:
     """Used by its camera's thread alone. `RingClosed` from any method means: close it."""
 
-    def __init__(self, number: int, spec: TensorSpec, ring: RingWriter, slots: int) -> None:
+    def __init__(self, number: int, spec: TensorSpec, ring: RingWriter, slots: int, group: int = 0) -> None:
         self.number = number
+        """The link's, by which the hub calls both of its ends."""
+        self.group = group
+        """Outlets of one group share the camera's frames: each frame goes into one of them."""
         self.ring = ring
         self.slots = slots
         self.outstanding: dict[int, Frame] = {}
@@ -57,7 +59,11 @@ class Link:
         # An eighth of a period is left for the jitter of the next grab.
         return now_ns + period_ns * 1.125 + self._prepare_ns > ready_ns
 
-    def deliver(self, frame: Frame, orientation: Orientation, crop: Box) -> None:
+    def load(self) -> tuple[int, int]:
+        """How busy its detector is, for comparing: frames on the way, and when it expects to want the next (ns)."""
+        return len(self.outstanding), self.ring.ready_ns
+
+    def send(self, frame: Frame, orientation: Orientation, crop: Box, after: int = 0) -> None:
         """Decode as far as this model needs, convert into a free slot, send. Raises RingClosed, BadFrame."""
         slot = self.ring.free_slot()
         assert slot is not None
@@ -69,7 +75,7 @@ class Link:
         view = self._converter.convert(pixels, upright, crop, self.ring.slot(slot))
         sent_ns = time.monotonic_ns()
         self.ring.send(
-            RingFrame(
+            FilledSlot(
                 slot=slot,
                 frame=frame.number,
                 captured_ns=frame.captured_ns,
@@ -81,6 +87,7 @@ class Link:
                 height=frame.height,
                 view=view,
                 file=picture.file,
+                after=after,
             )
         )
         self.position = frame.number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from vigild.config.schema import CameraConfig
-from vigild.fleet.cameras import Camera
+from vigild.fleet.camera import Camera
 from vigild.ipc.messages import CameraOpened, CameraStats, Result
 
 SECOND_NS = 1_000_000_000
@@ -24,14 +24,14 @@ def result(frame: int) -> Result:
 
 def looking(now_s: float = 100.0, **config: object) -> Camera:
     camera = Camera("front", CameraConfig(source="/dev/video0", **config))  # type: ignore[arg-type]
-    camera.opened(opened())
+    camera.opened(opened(), 0)
     for i in range(10):
         camera.result(result(i + 1), int((now_s - (9 - i) / 30) * SECOND_NS))
     return camera
 
 
-def status(camera: Camera, now_s: float, detector_ok: bool = True) -> str:
-    return camera.status(int(now_s * SECOND_NS), detector_ok)
+def status(camera: Camera, now_s: float, detectors_ok: bool = True) -> str:
+    return camera.status(int(now_s * SECOND_NS), detectors_ok)
 
 
 def test_before_it_was_opened_there_is_no_frame() -> None:
@@ -41,21 +41,21 @@ def test_before_it_was_opened_there_is_no_frame() -> None:
 def test_each_state() -> None:
     camera = looking()
     assert status(camera, 100) == "ok"
-    assert status(camera, 100, detector_ok=False) == "degraded"
+    assert status(camera, 100, detectors_ok=False) == "degraded"
     assert status(camera, 101.1) == "stale"
-    camera.paused = True
+    camera.limits = camera.limits.held("client", "asked")
     assert status(camera, 101.1) == "paused"
-    camera.paused = False
+    camera.limits = camera.limits.released("client")
     camera.lost("unplugged")
     assert status(camera, 100) == "no_frame"
-    camera.opened(opened())
+    camera.opened(opened(), 0)
     camera.ended = True
     assert status(camera, 100) == "no_frame"
 
 
 def test_stale_is_three_periods_of_a_slow_camera() -> None:
     camera = looking()
-    camera.opened(opened(fps=0.5))
+    camera.opened(opened(fps=0.5), 0)
     assert status(camera, 105) == "ok"
     assert status(camera, 106.1) == "stale"
 
@@ -67,7 +67,7 @@ def test_below_the_rate_that_was_asked_for_is_degraded() -> None:
 
 def test_a_rate_is_judged_only_once_there_is_one() -> None:
     camera = Camera("front", CameraConfig(source="/dev/video0", fps=0.5))
-    camera.opened(opened(fps=0.5))
+    camera.opened(opened(fps=0.5), 0)
     for second in (100, 102, 104):
         camera.result(result(second), second * SECOND_NS)
         assert status(camera, second) == "ok"
