@@ -104,7 +104,7 @@ class Detectors:
         self.config = config
         for slot in [*self.slots, *(takeover.candidate for takeover in self.takeovers)]:
             slot.set_config(config)
-        if not self._replacing:
+        if not self._replacing:  # else `check` does when that is over
             self.set_count(config.detectors)
 
     def check(self, now_ns: int) -> None:
@@ -116,6 +116,7 @@ class Detectors:
             if takeover in self.takeovers and takeover.waited_enough(now_ns):
                 self._promote(takeover)
         if not self._stopping and not self._replacing:
+            self.set_count(self.config.detectors)
             for slot in self.slots:
                 self._climb_when_due(slot, now_ns)
 

@@ -203,7 +203,7 @@ class Slot:
         elif isinstance(message, ModelReady):
             self.ready = message
             self.ready_ns = self._clock.now_ns()
-            self.invoke_limit.observe(message.first_invoke_ms / 1e3)
+            self.invoke_limit.expect(message.first_invoke_ms / 1e3)
             self._becomes(SlotState.READY)
             self._owner.slot_ready(self)
         elif isinstance(message, ModelRefused):

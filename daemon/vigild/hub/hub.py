@@ -110,6 +110,8 @@ class Hub:
         self._next_heartbeat_ns = 0
         self._next_health_ns = 0
         self._mattered: object = None
+        self._changed = True
+        """Something happened that `health` may have to say at once."""
         self.clients_health: Callable[[], list[wire.ClientHealth]] = list
         """Of the socket's clients, for `health`."""
 
@@ -170,7 +172,7 @@ class Hub:
         if isinstance(event, events.ResultArrived):
             self._result(event)
             return
-        self._state = None
+        self._state, self._changed = None, True
         for name, level, text in telling.log_lines(event):
             log.logger(name).log(level, "%s", text)
         now_ns = self._clock.now_ns()
@@ -272,7 +274,9 @@ class Hub:
     # ---- what clients are told by and by
 
     def _tell_status(self, camera: Camera, sight: _Sight, status: wire.Status) -> None:
-        sight.told = status
+        if status != sight.told:
+            self._state, self._changed = None, True
+            sight.told = status
         self._publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
 
     def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
@@ -281,16 +285,26 @@ class Hub:
             sight = self._sight(camera.name)
             status = camera.status(now_ns, full)
             if even_unchanged or status != sight.told:
-                self._state = None
                 self._tell_status(camera, sight, status)
 
     def _tell_health(self, now_ns: int) -> None:
         due = now_ns >= self._next_health_ns
+        if not due and not self._changed:
+            return
+        self._changed = False
         mattering = answers.what_matters(self.state())
         if due or mattering != self._mattered:
             self._mattered = mattering
             self._next_health_ns = now_ns + round(self.config.daemon.health_interval * 1e9)
             self._publish(answers.health(self.state(), self.clients_health()))
+
+    # ---- the board
+
+    def read(self, readings: Readings, budgets: Budgets) -> None:
+        """The board's sensors were read."""
+        self._changed = self._changed or (readings.flags, readings.lost) != (self.readings.flags, self.readings.lost)
+        self.readings, self.budgets = readings, budgets
+        self._state = None
 
     # ---- configuration
 

@@ -215,7 +215,7 @@ class _Daemon:
             self._next_memory_ns = now_ns + int((5.0 if settled else 1.0) * 1e9)
             usage = memory_of(pids)
             memory = Memory(used_bytes=usage.total_bytes, source=usage.source, processes=usage.processes)
-        self._hub.readings = Readings(
+        readings = Readings(
             at_ns=now_ns,
             temperatures=temperatures,
             counted=tuple(temperatures),
@@ -223,7 +223,7 @@ class _Daemon:
             memory=memory,
         )
         budget = self._hub.config.budget
-        self._hub.budgets = Budgets(temperature=budget.temperature, memory=budget.memory)
+        self._hub.read(readings, Budgets(temperature=budget.temperature, memory=budget.memory))
 
     def _sweep(self, now_ns: int) -> None:
         """End what nobody owns any more."""
