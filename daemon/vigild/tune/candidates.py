@@ -1,7 +1,7 @@
 """What there is to measure: the builds of a model that are here, what can execute them, with how many threads.
 
     found = builds(config, [])                    # raises ManifestError: there is nothing to measure
-    for candidate in candidates(found.builds, [1, 2], None, Path("/")): ...
+    for candidate in candidates(found.builds, [1, 2], None, "auto", Path("/")): ...
 
 A build is a variant of the manifest's entry, or a file.
 """
