@@ -42,8 +42,6 @@ class Builds(NamedTuple):
     builds: list[Build]
     absent: list[str]
     """Variants whose files are not here."""
-    from_manifest: bool
-    """Whether the daemon can choose among them."""
 
 
 class Candidate(NamedTuple):
@@ -78,7 +76,7 @@ def builds(config: ModelConfig, files: Sequence[str], environ: Mapping[str, str]
             f"No variant of {entry.name} is on this machine; fetch one first: vigild models pull {entry.name}.",
             "missing",
         )
-    return Builds(entry.name, here, absent, True)
+    return Builds(entry.name, here, absent)
 
 
 def _files(files: Sequence[str], base: ModelConfig) -> Builds:
@@ -91,7 +89,7 @@ def _files(files: Sequence[str], base: ModelConfig) -> Builds:
         config = msgspec.structs.replace(base, path=str(Path(file).absolute()))
         compiled, _ = prospects.builds(config)
         found.append(Build(name, config, compiled))
-    return Builds(" + ".join(build.name for build in found), found, [], False)
+    return Builds(" + ".join(build.name for build in found), found, [])
 
 
 def default_threads(cores: int) -> list[int]:
