@@ -7,7 +7,7 @@ import pytest
 
 from vigild.config.changes import diff, reopens, taken_up
 from vigild.config.fields import FIELDS, STRUCTS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
-from vigild.config.keys import flatten, set_key, set_keys
+from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError, load
 from vigild.config.schema import CameraConfig, Config
 
@@ -40,6 +40,10 @@ def another(table: str, field: Field) -> Any:
     if isinstance(kind, Fixed):
         return [100] * len(kind.items)
     return examples[type(kind)]
+
+
+def set_key(config: Config, key: str, value: object) -> Config:
+    return set_keys(config, {key: value})
 
 
 KEYS = [(table, field) for table, known in FIELDS.items() for field in known.values()]

@@ -1,6 +1,6 @@
 """The camera's end of a link to one detector: its tensor spec, its slots, and the frames on the way.
 
-outlet = Outlet(number, spec, RingWriter(...))
+outlet = Outlet(number, spec, RingWriter(...), slots=2)
 if outlet.wants(now_ns, period_ns):
     outlet.send(frame, orientation, crop)
 for frame in outlet.credits(): ...

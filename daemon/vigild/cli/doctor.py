@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     config = from_command_line(
         config=args.config, source=args.source, model=args.model, overrides=args.overrides
     )  # ConfigError is main's to print
-    from vigild.doctor.examine import Subject, examine  # some of the hub's and the detector's modules; not for --help
+    from vigild.doctor.examine import Subject, examine  # and what it imports: not for --help
 
     findings: list[Finding] = []
 

@@ -1,7 +1,7 @@
 """Single keys of a configuration by their dotted names: shown, and changed one or a few at a time.
 
     flatten(config)                                  # {"model.min_score": 0.5, "budget.dwell": "10 s", ...}
-    config = set_key(config, "model.min_score", 0.4)
+    config = set_keys(config, {"model.min_score": 0.4})
     config = set_keys(config, {"model.path": "/models/b.tflite", "model.labels": None})
 
 What may be set and how errors read is as for a file.
@@ -49,11 +49,6 @@ def _shown(field: Field, value: Any) -> Any:
         # A delegate's options may hold anything, so a secret too.
         return {name: HIDDEN if redact(f"{name}=x") != f"{name}=x" else redact(text) for name, text in value.items()}
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def set_key(config: Config, key: str, value: object) -> Config:
-    """A copy of `config` with one key changed; see `set_keys`."""
-    return set_keys(config, {key: value})
 
 
 def set_keys(config: Config, values: Mapping[str, object]) -> Config:

@@ -52,7 +52,7 @@ class Model(NamedTuple):
 
 
 def load(
-    config: ModelConfig, delegate: str, runtime_name: str, enter: Callable[[Stage], object] = lambda stage: None
+    config: ModelConfig, delegate: str, runtime: str, enter: Callable[[Stage], object] = lambda stage: None
 ) -> Model:
     """Load the model of `config` and run it once. `enter` is told the stages. Raises ModelError."""
     started = time.monotonic_ns()
@@ -60,7 +60,7 @@ def load(
     found = _resolve(config, delegate)
     config, path = found.config, found.path
     with ModelFile.open(path, config.sha256, found.sha256_origin) as file:
-        return _load(config, found, path, file, delegate, runtime_name, enter, started)
+        return _load(config, found, path, file, delegate, runtime, enter, started)
 
 
 def _load(
@@ -69,7 +69,7 @@ def _load(
     path: str,
     file: ModelFile,
     delegate: str,
-    runtime_name: str,
+    runtime: str,
     enter: Callable[[Stage], object],
     started: int,
 ) -> Model:
@@ -81,7 +81,7 @@ def _load(
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     _check_outputs(facts)
     interpreter, passed_over = open_interpreter(
-        runtime_name, file.proc_path, delegate, config.threads, config.delegate_options, enter
+        runtime, file.proc_path, delegate, config.threads, config.delegate_options, enter
     )
     try:
         interpreter.allocate()

@@ -1,7 +1,7 @@
 """How right a loaded model is on pictures: against another build, known truth, or annotations.
 
-    seen = look(model, pictures("", 24), config)
-    judge(seen, reference, annotations, min_score=0.5)
+    seen = look(model, pictures, everything=False, min_score=0.5, limit=20)
+    judge(seen, model.labels, 0.5, reference=[...], reference_name="float32", annotations=None)
 
 Runs in the process that may die; a picture goes through the camera worker's converter, so the model
 gets the very bytes that it gets in the daemon.

@@ -1,6 +1,6 @@
 """Carries the plan out: one process after the other, each result kept at once.
 
-    run = Measuring(found, candidates, settings, kept=Path("tune.json.part"), tell=bar.update)
+    run = Measuring(found, candidates, settings, board, kept=Path("tune.json.part"), tell=bar.update)
     run.measure()                  # Ctrl-C goes through; what is measured stays
     run.rows()
 

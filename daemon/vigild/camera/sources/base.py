@@ -1,6 +1,6 @@
 """What every source is: something to open, to grab from, and to close.
 
-    source = open_source(parse_source(config.source), config)
+    source = make_source(config)                   # of `make`
     opened = source.open()
     while source.grab() is Grab.FRAME:
         picture = source.retrieve(buffers)

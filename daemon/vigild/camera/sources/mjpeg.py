@@ -33,8 +33,6 @@ class Splitter:
         self._newest: bytes | None = None
         self.complete = 0
         """Frames that were complete so far."""
-        self.garbage = 0
-        """Bytes that belonged to no frame, or to one that was too long."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take in the next bytes of the stream."""
@@ -60,9 +58,9 @@ class Splitter:
         if start < 0:
             # The first half of a marker may be the last byte.
             keep = 1 if self._data.endswith(b"\xff") else 0
-            self._discard(len(self._data) - keep)
+            del self._data[: len(self._data) - keep]
             return False
-        self._discard(start)
+        del self._data[:start]
         self._in_frame, self._in_scan, self._at = True, False, 2
         return True
 
@@ -112,12 +110,8 @@ class Splitter:
 
     def _give_up(self) -> None:
         """This is no frame: look for the next start behind its first marker."""
-        self._discard(2)
+        del self._data[:2]
         self._in_frame = False
-
-    def _discard(self, count: int) -> None:
-        self.garbage += count
-        del self._data[:count]
 
 
 def picture(data: bytes) -> Picture:

@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from forge.errors import ForgeError
-from forge.routes.source import Source, card_of
+from forge.model.source import Source, card_of
 from forge.tflite import flatbuffer
 from forge.tflite.metadata import set_description
 from vigild.tensor import TensorSpec

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge.errors import ForgeError
-from forge.routes.dequantize import dequantize
-from forge.routes.source import Triple, card_of, labels_of, open_source
+from forge.model.dequantize import dequantize
+from forge.model.source import Triple, card_of, labels_of, open_source
 from forge.tflite import flatbuffer
 from forge.tflite.metadata import Card, set_description
 from forge.tflite.postprocess import PostProcess, find_postprocess, take_postprocess

@@ -17,8 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from forge.errors import ForgeError
+from forge.model.network import Network
 from forge.tflite import flatbuffer
-from forge.variants.network import Network
 
 _Op = schema.BuiltinOperator
 _PASSING = {_Op.LOGISTIC, _Op.RESHAPE, _Op.CONCATENATION}

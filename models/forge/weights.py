@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forge.errors import ForgeError
 
-if TYPE_CHECKING:
-    from forge.training.net import Detector
-
 _CONFIG = "config"
 
 
-def save_weights(detector: Detector, path: Path) -> None:
+class Trained(Protocol):
+    """A network of `forge.training.net`."""
+
+    config: Any
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+def save_weights(detector: Trained, path: Path) -> None:
     """All parameters and statistics, and the configuration as JSON."""
     arrays = {name: value.numpy() for name, value in detector.state_dict().items() if "num_batches" not in name}
     np.savez(path, **{_CONFIG: np.array(json.dumps(detector.config.as_dict()))}, **arrays)
