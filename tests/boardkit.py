@@ -112,6 +112,7 @@ def raspberry_pi_5(root: Path) -> Path:
     zone(root, 0, "cpu-thermal", "61700\n", [(110000, "critical", ""), *fan, (75000, "active", "pwm-fan")])
     write(root / "sys/class/thermal/cooling_device0/type", "pwm-fan\n")
     write(root / "sys/class/thermal/cooling_device0/cur_state", "2\n")
+    write(root / "sys/class/thermal/cooling_device0/max_state", "4\n")
     cpufreq(root, 2400000, 2400000)
     for index, (name, file, content) in enumerate(
         [

@@ -14,7 +14,8 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from vigild.board.tree import File, Folder, Trouble, folders, milli
 
@@ -38,7 +39,7 @@ _OTHERS = re.compile(
 )
 
 
-class Trip(NamedTuple):
+class Trip(msgspec.Struct, frozen=True, order=True):
     """A temperature at which the kernel, or what it speaks for, does something."""
 
     celsius: float
@@ -185,7 +186,8 @@ class CoolingDevice(Folder):
 
     kind = File("type", str)
     state = File("cur_state", int)
-    """0: does nothing now."""
+    """0: does nothing now. (Below 0 is powerclamp's way to say so.)"""
+    max_state = File("max_state", int)
 
     def flag(self) -> str | None:
         """The flag that it raises while it cools: "cpu_throttle"; None: it slows nothing."""
