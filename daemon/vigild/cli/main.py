@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command("vigild.cli.control", "go on inferring"),
     "reload": Command("vigild.cli.control", "read the configuration file again"),
     "swap": Command("vigild.cli.control", "change to another model"),
+    "sensors": Command("vigild.cli.sensors", "show what this board's sensors say, and the budgets in force and why"),
     "doctor": Command("vigild.cli.doctor", "say what is on this board, what is wrong, and what to do"),
     "selftest": Command("vigild.cli.selftest", "prove that this board computes what it should"),
     "tune": Command("vigild.cli.tune", "measure a model's variants on this board, and say which one to use"),

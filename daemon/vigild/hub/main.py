@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vigild import log
-from vigild.board.budgets import Budgets
-from vigild.board.memory import memory_of
-from vigild.board.readings import Memory, Readings
-from vigild.board.sensors import Sensors
-from vigild.config.schema import Config
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets, resolve
+from vigild.board.reader import BoardReader
+from vigild.config.schema import BudgetConfig, Config
 from vigild.fleet import events, orphans
 from vigild.fleet.clock import LoopClock
 from vigild.fleet.process import Processes, running_pids
@@ -87,16 +86,16 @@ class _Daemon:
         self._exit_at_end = exit_at_end
         self._show = show
         self._notifier = Notifier()
-        self._sensors = Sensors(sysfs_root)
+        self._board = Board(sysfs_root)
+        self._reader = BoardReader(self._board)
+        self._budgets: tuple[BudgetConfig, Budgets] | None = None
+        """In force, and what they were worked out from."""
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._next_watchdog_ns = 0
         self._results_at_watchdog = 0
         self._next_sweep_ns = 0
-        self._next_readings_ns = 0
-        self._measured: dict[str, int] = {}
-        self._next_memory_ns = 0
 
     async def run(self, early_signals: Sequence[int]) -> int:
         loop = asyncio.get_running_loop()
@@ -146,6 +145,7 @@ class _Daemon:
 
     async def _stop(self, server: Server, grace_s: float) -> None:
         self._hub.stop()
+        self._reader.close()
         deadline_s = time.monotonic() + STOP_S
         while running_pids() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.01)
@@ -202,28 +202,14 @@ class _Daemon:
             self._hub.happened(events.FaultOfOurs(where=where, error=repr(error)))
 
     def _read(self, now_ns: int) -> None:
-        """The board's sensors, at their own pace."""
-        pids = {"hub": os.getpid(), **self._hub.fleet.processes()}
-        if now_ns < self._next_readings_ns and pids == self._measured:
-            return
-        self._next_readings_ns = now_ns + int(1e9)
-        temperatures = self._sensors.temperatures()
-        memory = self._hub.readings.memory
-        if now_ns >= self._next_memory_ns or pids != self._measured:
-            settled = pids == self._measured
-            self._measured = pids
-            self._next_memory_ns = now_ns + int((5.0 if settled else 1.0) * 1e9)
-            usage = memory_of(pids)
-            memory = Memory(used_bytes=usage.total_bytes, source=usage.source, processes=usage.processes)
-        readings = Readings(
-            at_ns=now_ns,
-            temperatures=temperatures,
-            counted=tuple(temperatures),
-            flags=tuple(self._sensors.flags()),
-            memory=memory,
-        )
-        budget = self._hub.config.budget
-        self._hub.read(readings, Budgets(temperature=budget.temperature, memory=budget.memory))
+        """The board, each of its sensors at its own pace."""
+        configured = self._hub.config.budget
+        if self._budgets is None or self._budgets[0] is not configured:
+            self._budgets = configured, resolve(configured, self._board)
+            self._reader.budgets = self._budgets[1]
+        readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
+        if readings is not self._hub.readings or self._budgets[1] is not self._hub.budgets:
+            self._hub.read(readings, self._budgets[1])
 
     def _sweep(self, now_ns: int) -> None:
         """End what nobody owns any more."""
