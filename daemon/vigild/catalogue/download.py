@@ -108,7 +108,7 @@ class Partial:
         """{"url", "validator"} of what is there; empty when not known."""
         try:
             found = json.loads(self._about.read_bytes()[:8192])
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         texts = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
         return found if texts else {}

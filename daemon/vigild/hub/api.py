@@ -26,6 +26,7 @@ from vigild.config.source import parse_source
 from vigild.fleet.detector import Refused
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub, as_wire
+from vigild.hub.places import Maker, no_way_back
 from vigild.hub.snapshots import SnapshotFailed
 from vigild.wire import messages as wire
 from vigild.wire.requests import RequestError, Swap
@@ -128,9 +129,9 @@ class Api:
         self._hub.pause(names, paused)
         return f"{'paused' if paused else 'resumed'}: {', '.join(names)}"
 
-    async def set(self, key: str, value: Any) -> str:
+    async def set(self, key: str, value: Any, maker: Maker) -> str:
         """One key, until the next reload or start."""
-        return await self._set({key: value})
+        return await self._set({key: value}, maker)
 
     async def swap(self, request: Swap) -> str:
         """Another model; what belongs to the old one (variant, labels, sha256, and path or name) is forgotten."""
@@ -146,13 +147,15 @@ class Api:
             values = {**forgotten, **values}
         return await self._set(values)
 
-    async def _set(self, values: dict[str, object]) -> str:
+    async def _set(self, values: dict[str, object], maker: Maker | None = None) -> str:
         async with self._changing:
             try:
                 new = set_keys(self._hub.config, values)
             except ConfigError as error:
                 raise RequestError("invalid", "; ".join(error.problems)) from None
             _refuse_new_code(self._hub.config, new)
+            if maker is not None and (why := no_way_back(maker, self._hub.config.daemon, new.daemon)):
+                raise RequestError("no_way_back", why)
             return await self._take_up(new)
 
     async def reload(self) -> str:

@@ -308,6 +308,10 @@ class Hub:
                 wire.Event(kind=kind, camera=camera, reason=reason, time=wire.wall_time(time.time_ns()), model=model)
             )
 
+    def socket_event(self, kind: str, reason: str) -> None:
+        """The socket's file is gone: made again, or not."""
+        self.publish_event(kind, reason=reason)
+
     def _tell_status(self, camera: Camera, status: wire.Status) -> None:
         camera.told = status
         if self.server is not None:
@@ -329,6 +333,8 @@ class Hub:
     def _tick(self, now_ns: int) -> None:
         late_s = (now_ns - self._last_tick_ns) / 1e9 - TICK_S if self._last_tick_ns else 0.0
         self._last_tick_ns = now_ns
+        if self.server is not None:
+            self.server.tick(now_ns / 1e9)
         if late_s > HUB_STALL_S:
             _log.warning("the hub itself was stopped or starved for %.1f s", late_s)
             # Workers may have waited for us, or been stopped with us: let them come round first.

@@ -82,6 +82,7 @@ class _Daemon:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
         hub.server = server
+        server.on_socket = hub.socket_event
         if self._show:
             self._console = Console(hub, self._monitor, self._api.socket_path)
         for number in (signal.SIGTERM, signal.SIGINT):
