@@ -145,7 +145,7 @@ def test_every_number_of_a_request_is_bounded_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("key", ["camera.front.fps", "camera.front.priority", "budget.min_fps", "model.std"])
-@pytest.mark.parametrize("value", [5e-324, 1e308, 10**400, -1, 0])
+@pytest.mark.parametrize("value", [5e-324, 10**400, -1, 0])
 def test_numbers_of_a_set_that_have_no_reciprocal_are_refused(key: str, value: float) -> None:
     config = load('[camera.front]\nsource = "testcard"\n')
     with pytest.raises(ConfigError):

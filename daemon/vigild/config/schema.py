@@ -43,7 +43,7 @@ def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: b
     return Meta(description=text, extra=extra, **limits)
 
 
-_Divisor = Annotated[float, Meta(ge=1e-6, le=1e6)]
+_Divisor = Annotated[float, Meta(ge=1e-6)]
 """Of pixel values (0 to 255)."""
 
 
