@@ -13,6 +13,7 @@ import pytest
 from rawclient import RawClient
 from standin_hub import StandIn, running
 from vigild.hub.answers import SNAPSHOT_TICKS, Answers
+from vigild.hub.lane import LONGEST_REST_S, Lane
 from vigild.hub.metered import Metered
 from vigild.wire.framing import encode_line, share
 from vigild.wire.messages import Hello, Limits, Pong, SnapshotAnswer, StatusAnswer
@@ -155,6 +156,42 @@ def test_a_coroutine_pays_for_its_own_time_and_not_for_waiting() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert [one for one in spent if one] == [1.0, 2.0, 4.0]
+
+    run(test())
+
+
+def test_changes_come_one_after_the_other_and_rest_after_long_ones() -> None:
+    now = 0.0
+    running = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        assert running == 0
+        now += seconds
+
+    async def change(seconds: float) -> tuple[float, float]:
+        nonlocal now, running
+        running += 1
+        assert running == 1
+        began_s = now
+        await asyncio.sleep(0)
+        now += seconds
+        running -= 1
+        if seconds == 9.0:
+            raise RequestError("invalid", "no")
+        return began_s, now
+
+    async def test() -> None:
+        lane = Lane(lambda: now, sleep)
+        took = (0.05, 0.5, 0.05, 9.0, 0.05)
+        done = await asyncio.gather(
+            *(lane.run(lambda seconds=seconds: change(seconds)) for seconds in took), return_exceptions=True
+        )
+        assert isinstance(done[3], RequestError)
+        times = [one for one in done if not isinstance(one, BaseException)]
+        # The second begins at once, the third after as long as the second took, the last after the longest rest.
+        assert [round(began_s, 3) for began_s, _ in times] == [0.0, 0.05, 1.05, 1.1 + 9.0 + LONGEST_REST_S]
+        assert await lane.run(lambda: change(0.01)) == (now - 0.01, now)
 
     run(test())
 

@@ -18,6 +18,7 @@ from msgspec import UNSET
 
 from vigild.hub.answers import Answers
 from vigild.hub.clients import PENDING_BYTES, Client
+from vigild.hub.lane import Lane
 from vigild.hub.metered import Metered
 from vigild.hub.places import Maker
 from vigild.hub.privilege import is_owner, is_privileged
@@ -52,6 +53,7 @@ class Requests:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lane = Lane(self._loop.time)
 
     def handle(self, client: Client, event: LineEvent) -> None:
         """Carry out a line, or say why not."""
@@ -131,15 +133,15 @@ class Requests:
             match request:
                 case requests.Set():
                     maker = Maker(is_owner(client.peer), client.peer.gids, self._connected())
-                    done = await self._api.set(request.key, request.value, maker)
+                    done = await self._lane.run(lambda: self._api.set(request.key, request.value, maker))
                 case requests.Swap():
-                    done = await self._api.swap(request)
+                    done = await self._lane.run(lambda: self._api.swap(request))
                 case requests.Pause():
                     done = await self._api.pause(None if request.camera is UNSET else request.camera)
                 case requests.Resume():
                     done = await self._api.resume(None if request.camera is UNSET else request.camera)
                 case _:
-                    done = await self._api.reload()
+                    done = await self._lane.run(self._api.reload)
             return encode_line(Ok(id=id, message=done))
 
         await self._answer_with(client, act, id)
