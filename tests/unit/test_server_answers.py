@@ -13,7 +13,7 @@ import pytest
 from rawclient import RawClient
 from standin_hub import StandIn, running
 from vigild.hub.answers import SNAPSHOT_TICKS, Answers
-from vigild.hub.lane import LONGEST_REST_S, Lane
+from vigild.hub.lane import LONGEST_REST_S, MOST_WAITING, Lane
 from vigild.hub.metered import Metered
 from vigild.wire.framing import encode_line, share
 from vigild.wire.messages import Hello, Limits, Pong, SnapshotAnswer, StatusAnswer
@@ -192,6 +192,33 @@ def test_changes_come_one_after_the_other_and_rest_after_long_ones() -> None:
         # The second begins at once, the third after as long as the second took, the last after the longest rest.
         assert [round(began_s, 3) for began_s, _ in times] == [0.0, 0.05, 1.05, 1.1 + 9.0 + LONGEST_REST_S]
         assert await lane.run(lambda: change(0.01)) == (now - 0.01, now)
+
+    run(test())
+
+
+def test_changes_do_not_pile_up_and_those_of_clients_that_are_gone_are_left_out() -> None:
+    made: list[int] = []
+
+    async def test() -> None:
+        gate = asyncio.Event()
+        lane = Lane(lambda: 0.0)
+
+        async def change(number: int) -> int:
+            await gate.wait()
+            made.append(number)
+            return number
+
+        tasks = [
+            asyncio.ensure_future(lane.run(lambda number=number: change(number), lambda number=number: number < 3))
+            for number in range(MOST_WAITING + 1)
+        ]
+        await asyncio.sleep(0)
+        gate.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        # The first was begun before it was gone.
+        assert made == [0, *range(3, MOST_WAITING)]
+        assert [number for number, one in enumerate(done) if isinstance(one, RequestError)] == [1, 2, MOST_WAITING]
+        assert await lane.run(lambda: change(99)) == 99
 
     run(test())
 

@@ -309,14 +309,16 @@ class Client:
         if self._blocked and now_s - self._accepted_s > STALL_S:
             self.close(f"it read nothing for {STALL_S:.0f} s")
             return
-        if self._eof and self._hung_up():
+        if self._eof and self.is_gone():
             self.close("")
             return
         self._allowance = REQUESTS_PER_SECOND
         self.wake()
 
-    def _hung_up(self) -> bool:
-        """Whether a half-closed peer is gone altogether; while nothing is sent, nothing else would tell."""
+    def is_gone(self) -> bool:
+        """Whether the other side has closed altogether; while nothing is sent nor read, nothing else would tell."""
+        if not self.is_open:
+            return True
         poll = select.poll()
         poll.register(self._sock, 0)
         return any(events & select.POLLHUP for _fd, events in poll.poll(0))

@@ -129,19 +129,21 @@ class Requests:
         self._start(client, self._obey(client, request, id))
 
     async def _obey(self, client: Client, request: requests.AnyRequest, id: RequestId | None) -> None:
+        run = self._lane.run
+
         async def act() -> bytes:
             match request:
                 case requests.Set():
                     maker = Maker(is_owner(client.peer), client.peer.gids, self._connected())
-                    done = await self._lane.run(lambda: self._api.set(request.key, request.value, maker))
+                    done = await run(lambda: self._api.set(request.key, request.value, maker), client.is_gone)
                 case requests.Swap():
-                    done = await self._lane.run(lambda: self._api.swap(request))
+                    done = await run(lambda: self._api.swap(request), client.is_gone)
                 case requests.Pause():
                     done = await self._api.pause(None if request.camera is UNSET else request.camera)
                 case requests.Resume():
                     done = await self._api.resume(None if request.camera is UNSET else request.camera)
                 case _:
-                    done = await self._lane.run(self._api.reload)
+                    done = await run(self._api.reload, client.is_gone)
             return encode_line(Ok(id=id, message=done))
 
         await self._answer_with(client, act, id)
