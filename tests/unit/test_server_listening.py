@@ -328,3 +328,20 @@ def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
         assert [kind for kind, _ in told] == ["socket_lost", "socket_remade"]
         with RawClient(hub.path) as client:
             assert client.ask({"type": "ping"}) == {"type": "pong"}
+
+
+def test_a_socket_that_was_passed_is_not_made_again_but_missed(tmp_path: Path) -> None:
+    path = tmp_path / "passed"
+    with running(tmp_path / "s") as hub:
+        told = remade(hub)
+        passed = socket.socket(socket.AF_UNIX)
+        passed.bind(str(path))
+        passed.listen()
+        hub.call(hub.server.adopt, passed)
+        with RawClient(path) as client:
+            path.unlink()
+            hub.tick(2.0)
+            hub.tick(4.0)
+            ((kind, reason),) = told
+            assert kind == "socket_lost" and "systemctl restart vigild.socket" in reason
+            assert client.ask({"type": "ping"}) == {"type": "pong"}

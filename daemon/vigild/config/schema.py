@@ -77,7 +77,13 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = "vigild"
     max_clients: Annotated[
-        int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)
+        int,
+        key(
+            "live",
+            "Connections at a time; one more is told so and closed. Two are kept beside, for root and the daemon's user.",
+            ge=1,
+            le=4096,
+        ),
     ] = 64
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")

@@ -19,7 +19,10 @@ maps): native vision code can hang, abort and segfault, and the hub must not.
 `metrics`    rates and percentiles (pure)
 `snapshots`  pictures that clients wait for
 `health`, `api`  what is told to clients, and what they may ask
-`server`     the Unix socket; `listening`, `clients`, `outbox`, `privilege`: its parts
+`server`     the Unix socket; its parts: `listening` (the file), `door` (who comes in), `places` (who may, pure),
+             `privilege` (who is who), `clients` (one connection), `outbox` (what waits for it, pure), `requests`
+             (what they ask), `answers` (built once for all), `turns` (who is next, pure), `lane` (changes one after
+             the other), `metered` (a coroutine whose time is measured)
 `orphans`    children that nobody owns any more
 `discovery`  the first camera of this machine
 `systemd`    readiness, watchdog, passed sockets

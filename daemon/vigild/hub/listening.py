@@ -71,6 +71,18 @@ def make_socket(path: Path, mode: int, group: str, log: logging.Logger) -> MadeS
         raise SocketUnusable(f"cannot make the socket {path}: {error.strerror or error}{_advice(error)}") from None
 
 
+def passed_socket(sock: socket.socket) -> MadeSocket | None:
+    """A listening socket that somebody else made; None if it has no file (an abstract name, or another family)."""
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    if not isinstance(name, str) or not name.startswith("/"):
+        return None
+    try:
+        info = Path(name).lstat()
+    except OSError:
+        return None
+    return MadeSocket(sock, Path(name), (info.st_dev, info.st_ino))
+
+
 def remove_socket(made: MadeSocket) -> None:
     """Remove the file, unless it is no longer the one that was made."""
     with contextlib.suppress(FileNotFoundError):
@@ -85,7 +97,8 @@ class SocketFile:
     While our socket is open the kernel holds the file's inode, so no other file can have its number.
     """
 
-    def __init__(self, made: MadeSocket, mode: int, group: Callable[[], str], log: logging.Logger) -> None:
+    def __init__(self, made: MadeSocket, mode: int | None, group: Callable[[], str], log: logging.Logger) -> None:
+        """`mode`: its permissions; None when somebody else made the file, who alone can make it again."""
         self.made = made
         self._mode = mode
         self._group = group
@@ -123,6 +136,8 @@ class SocketFile:
 
     def _make_again(self) -> MadeSocket:
         path = self.made.path
+        if self._mode is None:
+            raise SocketUnusable("systemd made it, and makes it again with: systemctl restart vigild.socket")
         # At the start a file that is no socket is left alone, and the path refused. Now the path is ours, and clients
         # look for us there: what was put in its place goes aside.
         with contextlib.suppress(OSError):
@@ -131,8 +146,9 @@ class SocketFile:
         return make_socket(path, self._mode, self._group(), self._log)
 
     def remove(self) -> None:
-        """Remove the file, unless it is no longer ours."""
-        remove_socket(self.made)
+        """Remove the file, unless it is no longer ours, or never was."""
+        if self._mode is not None:
+            remove_socket(self.made)
 
 
 def _gone(made: MadeSocket) -> str | None:

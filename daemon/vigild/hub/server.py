@@ -33,7 +33,7 @@ from vigild.hub.clients import (
     Client,
 )
 from vigild.hub.door import Door
-from vigild.hub.listening import SocketFile, make_socket
+from vigild.hub.listening import SocketFile, make_socket, passed_socket
 from vigild.hub.places import Maker, has_place
 from vigild.hub.privilege import Peer, is_owner, peer_of
 from vigild.hub.requests import Requests
@@ -116,11 +116,17 @@ class Server:
         """Make the socket file and accept on it. Raises SocketInUse, SocketUnusable."""
         made = make_socket(path, mode, self._api.privileged_group(), self._log)
         self._files.append(SocketFile(made, mode, self._api.privileged_group, self._log))
-        self.adopt(made.sock)
+        self._open(made.sock)
 
     def adopt(self, sock: socket.socket) -> None:
         """Accept on a socket that listens already (LISTEN_FDS); its file stays when we go."""
         sock.setblocking(False)
+        made = passed_socket(sock)
+        if made is not None:
+            self._files.append(SocketFile(made, None, self._api.privileged_group, self._log))
+        self._open(sock)
+
+    def _open(self, sock: socket.socket) -> None:
         self._doors.append(Door(self._loop, sock, self._turns, self._welcome, self._log))
 
     def _look_after_files(self, now_s: float) -> None:
@@ -130,7 +136,7 @@ class Server:
             if told is None:
                 continue
             if file.made.sock is not before:
-                self.adopt(file.made.sock)
+                self._open(file.made.sock)
                 old = next(door for door in self._doors if door.sock is before)
                 self._doors.remove(old)
                 old.take_in_all()
