@@ -17,9 +17,6 @@ VIGILD = SourceTree(Path(__file__).parents[2] / "daemon" / "vigild")
 _TICKED = re.compile(r"`([^`\n]+)`")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*(\(\))?")
 
-BEING_REBUILT = ("vigild.fleet", "vigild.hub")
-"""Whose openings are written with them: to be emptied then."""
-
 NO_NAMES = {"_ns", "min_scroe"}
 """A suffix, and a misspelling that is told of."""
 
@@ -61,8 +58,6 @@ ROOMS = {part for module in VIGILD.files for part in module.split(".")}
 
 
 def opening(module: str) -> str:
-    if module.startswith(BEING_REBUILT):
-        return ""
     return ast.get_docstring(VIGILD.parsed[module]) or ""
 
 

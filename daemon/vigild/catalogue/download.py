@@ -28,7 +28,10 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import urljoin, urlsplit
 
+import msgspec
+
 from vigild import __version__
+from vigild.decoding import decoded
 
 CHUNK_BYTES = 64 * 1024
 MAX_REDIRECTS = 8
@@ -54,6 +57,9 @@ class DownloadError(Exception):
 
 class _Again(Exception):
     """It broke, and may go on when asked again."""
+
+
+_texts = msgspec.json.Decoder(dict[str, str])
 
 
 class Partial:
@@ -107,11 +113,9 @@ class Partial:
     def source(self) -> dict[str, str]:
         """{"url", "validator"} of what is there; empty when not known."""
         try:
-            found = json.loads(self._about.read_bytes()[:8192])
-        except (OSError, ValueError):
+            return decoded(_texts.decode, self._about.read_bytes()[:8192])
+        except (OSError, msgspec.DecodeError):
             return {}
-        texts = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-        return found if texts else {}
 
     def set_source(self, url: str, validator: str) -> None:
         self._about.write_text(json.dumps({"url": url, "validator": validator}))

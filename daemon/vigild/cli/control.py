@@ -17,6 +17,7 @@ import msgspec
 
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client
+from vigild.decoding import decoded
 
 COMMANDS = ("set", "pause", "resume", "reload", "swap")
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def parse_value(text: str) -> Any:
     """A value as typed: JSON where it is JSON (numbers, true, lists), else the text itself."""
     try:
-        return msgspec.json.decode(text)
+        return decoded(msgspec.json.decode, text)
     except msgspec.DecodeError:
         return text
 

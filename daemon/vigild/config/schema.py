@@ -43,6 +43,10 @@ def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: b
     return Meta(description=text, extra=extra, **limits)
 
 
+_Divisor = Annotated[float, Meta(ge=1e-6)]
+"""Of pixel values (0 to 255)."""
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """The daemon itself."""
 
@@ -73,7 +77,14 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = "vigild"
     max_clients: Annotated[
-        int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)
+        int,
+        key(
+            "live",
+            "Connections at a time; one more is told so and closed. Two are kept beside them, for root and the "
+            "daemon's own user.",
+            ge=1,
+            le=4096,
+        ),
     ] = 64
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")
@@ -170,7 +181,7 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         ),
     ] = None
     std: Annotated[
-        tuple[Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)]] | None,
+        tuple[_Divisor, _Divisor, _Divisor] | None,
         key(
             "detector",
             "What pixel values minus mean are divided by. Default: what the model's file says, else 127.5.",
@@ -211,7 +222,7 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = None
     fps: Annotated[
-        Annotated[float, Meta(gt=0, le=1000)] | None,
+        Annotated[float, Meta(ge=0.001, le=1000)] | None,
         key(
             "live",
             "Frame rate: to ask of a V4L2 device, the rate of the test card and of a folder, and a cap for every "
@@ -249,7 +260,12 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     ] = (0.0, 0.0, 1.0, 1.0)
     priority: Annotated[
         float,
-        key("live", "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.", gt=0, le=100),
+        key(
+            "live",
+            "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.",
+            ge=0.001,
+            le=100,
+        ),
     ] = 1.0
     decode_threads: Annotated[
         int, key("camera", "Threads of the video decoder. More take the interpreter's core.", ge=1, le=16)
@@ -320,7 +336,7 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
     ] = 5.0
     dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
-    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", gt=0, le=1000)] = 1.0
+    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", ge=0.001, le=1000)] = 1.0
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

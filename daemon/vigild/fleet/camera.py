@@ -141,8 +141,14 @@ class Camera:
         total["superseded"] += self.superseded
         return {cause: count for cause, count in total.items() if count}
 
-    def stale_after_s(self) -> float:
+    def wanted_fps(self) -> float:
+        """Frames a second that are to be inferred: as configured or as the source gives, capped; 0: unknown."""
         fps = self.config.fps or (self.source.fps if self.source else 0.0)
+        cap = self.limits.max_fps
+        return fps if cap is None else min(fps or cap, cap)
+
+    def stale_after_s(self) -> float:
+        fps = self.wanted_fps()
         return max(STALE_FLOOR_S, STALE_PERIODS / fps if fps > 0 else 0.0)
 
     def status(self, now_ns: int, detectors_ok: bool) -> Status:
@@ -158,7 +164,7 @@ class Camera:
         cap = self.limits.max_fps
         if cap is not None and cap < (self.config.fps or self.source.fps or cap):
             return "degraded"
-        wanted, rate = self.config.fps, self.inferred_rate.between()
+        wanted, rate = self.config.fps and self.wanted_fps(), self.inferred_rate.between()
         if wanted and self.source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
             return "degraded"
         return "ok"

@@ -170,9 +170,11 @@ class CameraWorker:
         elif isinstance(message, ipc.CameraLane):
             self._lanes[camera.name] = message.lane
         elif isinstance(message, ipc.CameraOpened):
+            was_open = camera.source is not None
             camera.opened(message, self._clock.now_ns())
             self.restarts.works(self._clock.now_ns() / 1e9)
-            self._owner.camera_opened(camera, message.detail)
+            if not was_open:  # else its size or rate is another one now
+                self._owner.camera_opened(camera, message.detail)
             if self._failed:
                 self._failed = False
                 self._owner.worker_back(self)

@@ -1,6 +1,6 @@
 """The detectors in service, and those that are to follow them.
 
-    detectors = Detectors(config, clock, starter, emit, wiring, root)
+    detectors = Detectors(config, clock, starter, emit, wiring, root, random)
     detectors.start()
     detectors.replace(new_config, done)     # beside what runs; takes over on its first result
     detectors.check(now_ns)                 # often

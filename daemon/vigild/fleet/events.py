@@ -1,6 +1,6 @@
 """What happens in the daemon, as values. Made where it happens, and nowhere else.
 
-    emit(CameraLost(camera="front", reason="unplugged"))
+    event = CameraLost(camera="front", reason="unplugged")
 
 The log, the wire, the counters and State are functions of these (`hub.telling`, `hub.hub`): who notices
 something says so once, here, and knows nobody who listens. Reasons are sentences for people, without a

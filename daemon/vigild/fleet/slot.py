@@ -1,6 +1,6 @@
 """One supervised place for a detector: at most one worker process, with one model on one rung of a delegate ladder.
 
-    slot = Slot("detector", owner, config, ladder, clock, starter)
+    slot = Slot("detector", owner, config, ladder, clock, starter, restarts, group)
     slot.start()
     slot.check(now_ns)               # often: kills it when it hangs
     slot.stop()

@@ -1,6 +1,6 @@
 """What clients may ask of the hub: the answers to their requests, and the taking up of settings.
 
-Implements `server.HubApi`. Everything that changes something goes through one place, `_take_up`:
+Implements `requests.HubApi`. Everything that changes something goes through one place, `_take_up`:
 a reload, a `set` and a `swap` differ only in where the new configuration comes from.
 """
 
@@ -25,6 +25,7 @@ from vigild.fleet import events
 from vigild.fleet.takeover import Refused
 from vigild.hub import answers
 from vigild.hub.hub import Hub
+from vigild.hub.places import Maker, no_way_back
 from vigild.hub.snapshots import SnapshotFailed
 from vigild.ipc.messages import ModelReady
 from vigild.wire import messages as wire
@@ -128,9 +129,9 @@ class Api:
     def _named(self, camera: str | None) -> list[str]:
         return [self._known(camera)] if camera else list(self._hub.fleet.cameras)
 
-    async def set(self, key: str, value: Any) -> str:
+    async def set(self, key: str, value: Any, maker: Maker) -> str:
         """One key, until the next reload or start."""
-        return await self._set({key: value})
+        return await self._set({key: value}, maker)
 
     async def swap(self, request: Swap) -> str:
         """Another model; what belongs to the old one (variant, labels, sha256, and path or name) is forgotten."""
@@ -146,13 +147,15 @@ class Api:
             values = {**forgotten, **values}
         return await self._set(values)
 
-    async def _set(self, values: dict[str, object]) -> str:
+    async def _set(self, values: dict[str, object], maker: Maker | None = None) -> str:
         async with self._changing:
             try:
                 new = set_keys(self._hub.config, values)
             except ConfigError as error:
                 raise RequestError("invalid", "; ".join(error.problems)) from None
             _refuse_new_code(self._hub.config, new)
+            if maker is not None and (why := no_way_back(maker, self._hub.config.daemon, new.daemon)):
+                raise RequestError("no_way_back", why)
             return await self._take_up(new)
 
     async def reload(self) -> str:

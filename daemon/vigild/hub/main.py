@@ -121,6 +121,8 @@ class _Daemon:
         self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
         hub.clients_health = server.clients_health
+        server.on_socket = lambda kind, reason: hub.happened(events.Noticed(kind=kind, reason=reason))
+        self._server = server
         try:
             self._listen(server)
         except (SocketInUse, SocketUnusable) as error:
@@ -189,7 +191,7 @@ class _Daemon:
         while True:
             now_ns = time.monotonic_ns()
             # Each by itself, so that a fault in one of them stops neither the others nor the clock.
-            for part in (self._hub.tick, self._read, self._sweep, self._print, self._tell_systemd):
+            for part in (self._serve, self._hub.tick, self._read, self._sweep, self._print, self._tell_systemd):
                 try:
                     part(now_ns)
                 except Exception as error:
@@ -210,6 +212,9 @@ class _Daemon:
         readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
         if readings is not self._hub.readings or self._budgets[1] is not self._hub.budgets:
             self._hub.read(readings, self._budgets[1])
+
+    def _serve(self, now_ns: int) -> None:
+        self._server.tick(now_ns / 1e9)
 
     def _sweep(self, now_ns: int) -> None:
         """End what nobody owns any more."""

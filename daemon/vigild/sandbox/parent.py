@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from vigild.decoding import decoded
+
 LIMIT_S = 60.0
 """Importing NumPy and a runtime from a slow SD card, and a first invoke."""
 
@@ -82,11 +84,14 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
     return out
 
 
+_line = msgspec.json.Decoder(dict[str, Any])
+
+
 def _lines(out: bytes) -> list[dict[str, Any]]:
     found = []
     for line in out.splitlines():
         try:
-            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+            found.append(decoded(_line.decode, line))
         except msgspec.DecodeError:
             continue  # cut off by its death
     return found
