@@ -63,7 +63,7 @@ class Failed(AssertionError):
 
 
 class Board:
-    """See the module. `layers`: folders to lay over the root, the topmost first. `disk_mib`: how much may be written."""
+    """See the module. `layers`: folders to lay over the root, topmost first. `disk_mib`: how much may be written."""
 
     def __init__(self, name: str, *, layers: Sequence[Path] = (), disk_mib: int | None = None) -> None:
         self.name = name
@@ -164,7 +164,7 @@ class Board:
         for pid in children.read_text().split():
             with contextlib.suppress(OSError):
                 # nspawn has helpers too; the first process of the container is in a PID namespace of its own.
-                if os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid"):
+                if Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink():
                     self._leader = int(pid)
         return self._leader != 0
 

@@ -30,8 +30,13 @@ SUITE = "bookworm"
 PYTHON = "3.11"
 """Of that suite."""
 
-MIRROR = os.environ.get("VIGILD_DEBIAN_MIRROR", "http://deb.debian.org/debian")
-PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,python3-venv,python3-systemd,openssh-server,sudo,procps,iproute2,libusb-1.0-0"
+MIRROR = os.environ.get("VIGILD_DEBIAN_MIRROR", "")
+"""Where its packages come from; debootstrap's own choice by default."""
+
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "udev", "python3", "python3-venv", "python3-systemd"),
+    *("openssh-server", "sudo", "procps", "iproute2", "libusb-1.0-0"),
+)
 USER = "pi"
 """Logs in by ssh and may use sudo without a password, as on a board."""
 
@@ -79,7 +84,7 @@ def ssh_key() -> Path:
 def debian() -> Path:
     """The root of a freshly installed board: no vigild on it, sshd running, the user `pi` with sudo."""
     public = ssh_key().with_suffix(".pub").read_text()
-    name = f"{SUITE}-{key(SUITE, PACKAGES, platform.machine(), public, _DEBIAN_FORM)}"
+    name = f"{SUITE}-{key(SUITE, *PACKAGES, platform.machine(), public, _DEBIAN_FORM)}"
     with made_once(cache() / name) as root:
         if root is not None:
             _debootstrap(root)
@@ -88,8 +93,8 @@ def debian() -> Path:
 
 
 def _debootstrap(root: Path) -> None:
-    # The mount propagation of where the cache lies must not reach into it.
-    _run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), MIRROR])
+    mirror = [MIRROR] if MIRROR else []
+    _run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root), *mirror])
 
 
 def _furnish(root: Path, public: str) -> None:
