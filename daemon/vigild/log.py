@@ -18,6 +18,7 @@ import sys
 import time
 
 from vigild import journal
+from vigild.config.source import redact
 
 _LEVELS = {7: logging.DEBUG, 6: logging.INFO, 5: logging.INFO, 4: logging.WARNING, 3: logging.ERROR}
 _COLORS = {logging.DEBUG: "2", logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31"}
@@ -128,7 +129,7 @@ def relay(line: str, fallback: str) -> bool:
     """
     match = _PREFIXED.match(line)
     if match is None:
-        logger(fallback).debug("%s", line)
+        logger(fallback).debug("%s", redact(line))
         return False
     level = _LEVELS.get(int(match[1]), logging.ERROR)
     logger(match[2] or fallback).log(level, "%s", match[3])
