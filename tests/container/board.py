@@ -75,7 +75,8 @@ class Board:
         self.address = ""
         self._net = ""
         self._nspawn: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self.leader = 0
+        """The number of its first process, as seen from here; its files are below /proc/LEADER/root."""
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Board:
@@ -137,16 +138,20 @@ class Board:
         nspawn, self._nspawn = self._nspawn, None
         if nspawn is None:
             return
-        if self._leader:
+        if self.leader:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._leader, signal.SIGKILL)
-            self._leader = 0
+                os.kill(self.leader, signal.SIGKILL)
+            self.leader = 0
             with contextlib.suppress(subprocess.TimeoutExpired):
                 nspawn.wait(10)
         if nspawn.poll() is None:
             nspawn.kill()
             nspawn.wait(10)
         self._remove_control_groups()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the first process of the container: systemd itself."""
+        os.kill(self.leader, number)
 
     def reboot(self) -> None:
         """As `reboot` does it: services are stopped first."""
@@ -165,8 +170,8 @@ class Board:
             with contextlib.suppress(OSError):
                 # nspawn has helpers too; the first process of the container is in a PID namespace of its own.
                 if Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink():
-                    self._leader = int(pid)
-        return self._leader != 0
+                    self.leader = int(pid)
+        return self.leader != 0
 
     def _booted(self) -> bool:
         done = self._enter(["systemctl", "is-system-running"], 10)
@@ -207,7 +212,7 @@ class Board:
     def _entering(self, command: Sequence[str]) -> list[str]:
         clean = ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"]
         kinds = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
-        return ["nsenter", f"--target={self._leader}", *kinds, "--", *clean, "HOME=/root", *command]
+        return ["nsenter", f"--target={self.leader}", *kinds, "--", *clean, "HOME=/root", *command]
 
     def ssh(self, command: str, *, user: str = roots.USER, check: bool = True, timeout_s: float = WAIT_S) -> str:
         """A shell command over ssh; returns what it printed. Raises Failed, TimeoutExpired."""

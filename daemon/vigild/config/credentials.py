@@ -95,6 +95,9 @@ def read(name: str) -> str:
                 data = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             continue
+        except PermissionError:  # of a service: root's own folder, which systemd reads for it
+            tried[-1] += " (permission denied)"
+            continue
         except OSError as error:
             raise CredentialError(f'the credential "{name}" cannot be read: {path}: {error.strerror}') from None
         if private and mode & 0o077:
@@ -108,7 +111,9 @@ def read(name: str) -> str:
             f'there is no credential "{name}": neither a service\'s $CREDENTIALS_DIRECTORY nor a configuration file, '
             f"beside which a folder {FOLDER} could hold it"
         )
-    raise CredentialError(f'there is no credential "{name}"; looked for {" and ".join(tried)}')
+    raise CredentialError(
+        f'there is no credential "{name}"; looked for {", ".join(tried)}; a service gets a new one when it is restarted'
+    )
 
 
 def _places(name: str) -> list[tuple[Path, bool]]:
