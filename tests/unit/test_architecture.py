@@ -14,7 +14,7 @@ VIGILD = SourceTree(ROOT / "daemon" / "vigild")
 FORGE = SourceTree(ROOT / "models" / "forge")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "figures", "files", "geometry", "log", "decoding", "plain", "runtimes", "tensor", "v4l2"),
+    ("", "figures", "files", "geometry", "log", "datagrams", "decoding", "journal", "plain", "runtimes", "tensor", "v4l2"),
     ("config",),
     ("board", "catalogue", "delegates", "ipc", "sandbox", "wire"),
     ("budget", "camera", "client", "detector", "perception"),

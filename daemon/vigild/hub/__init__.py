@@ -27,4 +27,5 @@ The process:
 
 `main`       from start to end, with the event loop's clock
 `systemd`    readiness, watchdog, passed sockets
+`progress`   what systemd is told of the State
 """

@@ -80,6 +80,8 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
         clients=clients,
         operating_point=_operating_point(state.model),
         temperature_budget=state.budgets.temperature,
+        faults=state.faults,
+        unsent=state.unsent,
     )
 
 

@@ -114,6 +114,8 @@ class Hub:
         """Something happened that `health` may have to say at once."""
         self.clients_health: Callable[[], list[wire.ClientHealth]] = list
         """Of the socket's clients, for `health`."""
+        self.unsent: Callable[[], dict[str, int]] = dict
+        """What could not be said to whom without waiting: messages by "journal" and "systemd"."""
 
     # ---- life
 
@@ -162,6 +164,7 @@ class Hub:
                 started_ns=self._started_ns,
                 results=self._results,
                 faults=self._faults,
+                unsent=self.unsent(),
             )
         return self._state
 
@@ -190,6 +193,8 @@ class Hub:
             case events.FaultOfOurs():
                 self._faults += 1
         for message in telling.wire_events(event, self._clock.wall_ns()):
+            said = message.reason or (message.model.name if message.model else "")
+            log.event(message.kind, said, camera=message.camera)
             self._publish(message)
         self._tell_statuses(now_ns)
         match event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -24,14 +25,18 @@ from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
 from vigild.hub.listening import SocketInUse, SocketUnusable
+from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
-from vigild.hub.systemd import Notifier, passed_sockets
+from vigild.hub.systemd import Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
 
 SWEEP_S = 0.5
 """Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
+SERVICE_S = 0.5
+"""Between looks at what systemd is to be told; the watchdog's time-out is ten seconds and more."""
 
 STOP_S = 1.5
 """SIGTERM to exit takes at most 2 s; workers get this much of it."""
@@ -63,6 +68,8 @@ def main(
     `read_config` reads and validates the configuration again, for reload. `show`: print what runs
     and a line a second. `early_signals`: what arrived while modules were being imported.
     """
+    # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
+    faulthandler.enable()
     daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show)
     return asyncio.run(daemon.run(early_signals))
 
@@ -85,17 +92,15 @@ class _Daemon:
         self._root = sysfs_root
         self._exit_at_end = exit_at_end
         self._show = show
-        self._notifier = Notifier()
+        self._service = Service(os.environ)
         self._board = Board(sysfs_root)
         self._reader = BoardReader(self._board)
         self._budgets: tuple[BudgetConfig, Budgets] | None = None
         """In force, and what they were worked out from."""
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ready = False
-        self._next_watchdog_ns = 0
-        self._results_at_watchdog = 0
         self._next_sweep_ns = 0
+        self._next_service_ns = 0
 
     async def run(self, early_signals: Sequence[int]) -> int:
         loop = asyncio.get_running_loop()
@@ -121,6 +126,7 @@ class _Daemon:
         self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
         hub.clients_health = server.clients_health
+        hub.unsent = self._unsent
         server.on_socket = lambda kind, reason: hub.happened(events.Noticed(kind=kind, reason=reason))
         self._server = server
         try:
@@ -139,7 +145,7 @@ class _Daemon:
         try:
             return await finished
         finally:
-            self._notifier.stopping()
+            self._service.stopping()
             ticking.cancel()
             await self._stop(server, LAST_RESULTS_S if hub.ended else LAST_WORDS_S)
             for task in self._tasks:
@@ -177,13 +183,13 @@ class _Daemon:
         task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> None:
-        self._notifier.reloading()
+        self._service.reloading(time.monotonic_ns())
         try:
             status = await self._api.reload()
         except RequestError as error:
             status = f"reload refused: {error.message}"
             _log.error("%s", status)
-        self._notifier.ready(status)
+        self._service.reloaded(time.monotonic_ns(), status)
 
     # ---- the clock
 
@@ -227,15 +233,14 @@ class _Daemon:
             self._console.tick(now_ns)
 
     def _tell_systemd(self, now_ns: int) -> None:
-        notifier, state = self._notifier, self._hub.state()
-        if not self._ready and state.model is not None:
-            self._ready = True
-            notifier.ready(f"{state.model.name} on {state.model.delegate}, {len(state.cameras)} camera(s)")
-        if notifier.watchdog_s is None or now_ns < self._next_watchdog_ns:
+        service = self._service
+        # Until it is ready that is what everybody waits for; then nothing of it is so urgent.
+        if not service.wanted or (service.herald.ready and now_ns < self._next_service_ns):
             return
-        self._next_watchdog_ns = now_ns + int(notifier.watchdog_s * 1e9)
-        # A ping from a timer proves nothing: it is sent when inference advanced, or when there is
-        # a reason that it did not, which clients are being told.
-        if state.results != self._results_at_watchdog or not state.expected_to_work:
-            self._results_at_watchdog = state.results
-            notifier.watchdog()
+        self._next_service_ns = now_ns + round(SERVICE_S * 1e9)
+        state = self._hub.state()
+        service.tick(now_ns, progress(state), status_line(figures(state)))
+
+    def _unsent(self) -> dict[str, int]:
+        counts = {"journal": log.dropped(), "systemd": self._service.dropped}
+        return {name: count for name, count in counts.items() if count}

@@ -37,6 +37,9 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     """Why the status is not ok; empty when it is."""
     size: tuple[int, int] | None
     fps: float
+    """That the source gives."""
+    wanted_fps: float
+    """That are to be inferred; 0: unknown."""
     inferred_fps: float
     frame: int
     drops: dict[str, int]
@@ -84,6 +87,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     faults: int
     """Exceptions that nobody expected, since the start."""
+    unsent: dict[str, int]
+    """Messages that "journal" or "systemd" did not take, since the start."""
 
     def camera(self, name: str) -> CameraState:
         return next(camera for camera in self.cameras if camera.name == name)
@@ -101,6 +106,7 @@ def take(
     started_ns: int,
     results: int,
     faults: int,
+    unsent: dict[str, int],
 ) -> State:
     """The state of everything now. `seen`: what was reported of each camera's newest frame."""
     detectors = fleet.detectors
@@ -121,6 +127,7 @@ def take(
         readings=readings,
         budgets=budgets,
         faults=faults,
+        unsent=unsent,
     )
 
 
@@ -132,6 +139,7 @@ def _camera(camera: Camera, seen: list[Detection], now_ns: int, detectors_ok: bo
         reason=camera.why(),
         size=camera.size,
         fps=camera.fps,
+        wanted_fps=camera.wanted_fps(),
         inferred_fps=camera.inferred_rate.per_second(now_ns / 1e9),
         frame=camera.last_frame,
         drops=camera.drops(),

@@ -278,6 +278,10 @@ class Health(Message, frozen=True, kw_only=True, tag="health"):
     """Of the first detector; absent while no model is loaded."""
     temperature_budget: float | None = None
     """°C"""
+    faults: int = 0
+    """Exceptions within the daemon that nobody expected, since its start; its log has them."""
+    unsent: dict[str, int] = {}
+    """Messages that "journal" or "systemd" did not take in time, since the start: nobody waits for either."""
 
 
 # ---- answers; `id` is the request's
