@@ -80,7 +80,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         int,
         key(
             "live",
-            "Connections at a time; one more is told so and closed. Two are kept beside, for root and the daemon's user.",
+            "Connections at a time; one more is told so and closed. Two are kept for root and the daemon's user.",
             ge=1,
             le=4096,
         ),
