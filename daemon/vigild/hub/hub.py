@@ -309,7 +309,7 @@ class Hub:
             )
 
     def socket_event(self, kind: str, reason: str) -> None:
-        """The socket's file is gone: made again, or not."""
+        """The socket's file is gone: made again ("socket_remade"), or not ("socket_lost")."""
         self.publish_event(kind, reason=reason)
 
     def _tell_status(self, camera: Camera, status: wire.Status) -> None:
