@@ -1,6 +1,6 @@
 """Log entries with fields, in journald's native protocol (systemd's docs/JOURNAL_NATIVE_PROTOCOL.md).
 
-    handler = JournalHandler(root)
+    handler = JournalHandler("vigild")
     journalctl -u vigild VIGILD_CAMERA=front         # what was said of one camera
     journalctl -u vigild VIGILD_EVENT=camera_lost    # each time that any was lost
 

@@ -14,8 +14,12 @@ VIGILD = SourceTree(ROOT / "daemon" / "vigild")
 FORGE = SourceTree(ROOT / "models" / "forge")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("", "figures", "files", "geometry", "log", "datagrams", "decoding", "journal", "plain", "runtimes", "tensor", "v4l2"),
+    (
+        *("", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
+        *("plain", "runtimes", "tensor", "v4l2"),
+    ),
     ("config",),
+    ("log",),
     ("board", "catalogue", "delegates", "ipc", "sandbox", "wire"),
     ("budget", "camera", "client", "detector", "perception"),
     ("fleet",),
@@ -57,6 +61,7 @@ WITHOUT_NATIVE = {
     *FLOORS[0],
     *FLOORS[1],
     *FLOORS[2],
+    *FLOORS[3],
     *("budget", "client", "perception", "fleet", "hub", "cli", "__main__"),
 }
 """Rooms that import none of it, not even inside a function."""

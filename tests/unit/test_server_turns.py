@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vigild.hub.turns import MOST_DEBT_S, ONE_SHARE, QUANTUM_S, SHARE, SLICE_S, TICK_S, Turns
+from vigild.hub.turns import BURST_S, MOST_DEBT_S, ONE_SHARE, QUANTUM_S, SHARE, SLICE_S, TICK_S, Turns
 
 
 class World:
-    """A clock, and the turns on it."""
+    """A clock, the turns on it, and an event loop that does nothing else."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.due = 0
+        self.due_s: float | None = None
+        self.told = 0
         self.served: list[One] = []
+        self.busy_s = 0.0
         self.turns = Turns(lambda: self.now_s, self._due)
-        self.tick(0.0)
-
-    def _due(self) -> None:
-        self.due += 1
-
-    def tick(self, after_s: float = TICK_S) -> None:
-        self.now_s += after_s
         self.turns.tick(self.now_s)
+        self.next_tick_s = self.now_s + TICK_S
 
-    def work(self, slices: int = 1000) -> float:
-        """Slices as long as more is due; how long they took, in all."""
-        began_s = self.now_s
-        for _ in range(slices):
-            before = self.due
-            self.turns.slice()
-            if self.due == before:
-                break
+    def _due(self, wait_s: float) -> None:
+        self.told += 1
+        if self.due_s is None:
+            self.due_s = self.now_s + wait_s
+
+    def slice(self) -> float:
+        """One slice, now; how long it took."""
+        began_s, self.due_s = self.now_s, None
+        self.turns.slice()
+        self.busy_s += self.now_s - began_s
         return self.now_s - began_s
+
+    def run(self, seconds: float) -> float:
+        """Slices when they are due, and ticks; the time spent in slices."""
+        end_s, before_s = self.now_s + seconds, self.busy_s
+        while min(self.next_tick_s, self.due_s or end_s) < end_s:
+            if self.due_s is not None and self.due_s <= self.next_tick_s:
+                self.now_s = max(self.now_s, self.due_s)
+                self.slice()
+            else:
+                self.now_s = max(self.now_s, self.next_tick_s)
+                self.next_tick_s = self.now_s + TICK_S
+                self.turns.tick(self.now_s)
+        self.now_s = max(self.now_s, end_s)
+        return self.busy_s - before_s
 
 
 class One:
@@ -63,11 +76,7 @@ def test_all_of_them_together_get_their_share_and_no_more() -> None:
     flood = [One(world, ENDLESS, 0.0001) for _ in range(64)]
     for one in flood:
         world.turns.add(one)
-    used_s = world.work()
-    for _ in range(100):
-        world.tick()
-        used_s += world.work()
-    assert SHARE * 100 * TICK_S <= used_s <= SHARE * 101 * TICK_S + 101 * SLICE_S
+    assert SHARE * 10.0 - 2 * SLICE_S <= world.run(10.0) <= SHARE * 10.0 + 2 * SLICE_S
     done = sorted(one.done for one in flood)
     assert done[0] > 0.9 * done[-1]
 
@@ -75,78 +84,98 @@ def test_all_of_them_together_get_their_share_and_no_more() -> None:
 def test_one_alone_gets_its_own_share_and_no_more() -> None:
     world = World()
     world.turns.add(One(world, ENDLESS, 0.0001))
-    used_s = world.work()
-    for _ in range(100):
-        world.tick()
-        used_s += world.work()
-    assert ONE_SHARE * 100 * TICK_S <= used_s <= ONE_SHARE * 101 * TICK_S + 101 * QUANTUM_S
+    assert 0.9 * ONE_SHARE * 10.0 <= world.run(10.0) <= ONE_SHARE * (10.0 + 2 * TICK_S)
 
 
-def test_a_slice_is_short_whatever_is_asked() -> None:
+def test_slices_are_short_and_rest_in_between_whatever_is_asked() -> None:
     world = World()
     for _ in range(64):
         world.turns.add(One(world, ENDLESS, 0.0001))
-    before_s = world.now_s
-    world.turns.slice()
-    assert SLICE_S <= world.now_s - before_s <= SLICE_S + QUANTUM_S
+    for _ in range(50):
+        assert world.due_s is not None
+        world.now_s = max(world.now_s, world.due_s)
+        assert SLICE_S <= world.slice() <= SLICE_S + QUANTUM_S + 0.0001
+    assert world.due_s is not None
+    assert world.due_s - world.now_s >= SLICE_S / SHARE - SLICE_S - 0.0001
+
+
+def test_a_slice_that_comes_too_early_does_nothing() -> None:
+    world = World()
+    world.turns.add(One(world, ENDLESS, 0.0001))
+    world.turns.add(One(world, ENDLESS, 0.0001))
+    world.slice()
+    world.slice()
+    assert world.slice() == 0.0
+    assert world.due_s is not None and world.due_s > world.now_s
+
+
+def test_one_request_is_served_at_once() -> None:
+    world = World()
+    for _ in range(10):
+        world.turns.add(One(world, 1, 0.0001))
+        assert world.due_s == world.now_s
+        assert world.slice() == pytest.approx(0.0001)
 
 
 def test_who_has_had_nothing_comes_before_a_flood() -> None:
     world = World()
-    for _ in range(64):
+    for _ in range(20):
         world.turns.add(One(world, ENDLESS, 0.00005))
-    while len(set(world.served)) < 64:
-        world.turns.slice()
+    while len(set(world.served)) < 20:
+        world.run(0.001)
     seldom = One(world, 1, 0.00005)
     world.served.clear()
     world.turns.add(seldom)
-    world.work()
+    world.run(0.02)
     assert world.served[0] is seldom
 
 
 def test_what_took_too_long_is_paid_back_by_waiting() -> None:
     world = World()
-    slow = One(world, 5, 0.04)  # each twice what there is for all of them in a tick
+    slow, other = One(world, 3, 0.04), One(world, ENDLESS, 0.0001)
     world.turns.add(slow)
-    world.work()
+    world.slice()
+    world.turns.add(other)
+    assert world.due_s == pytest.approx(world.now_s + 0.04 / SHARE - 0.04 - BURST_S)
     assert slow.done == 1
-    ticks = 0
-    while slow.done == 1:
-        world.tick()
-        world.work()
-        ticks += 1
-    assert ticks == round(0.04 / (ONE_SHARE * TICK_S))
+    world.run(0.04 / ONE_SHARE - 2 * TICK_S)
+    assert slow.done == 1 and other.done > 1
+    world.run(4 * TICK_S)
+    assert slow.done == 2
 
 
 def test_a_hub_that_was_stopped_is_not_held_to_it_for_longer_than_a_second() -> None:
     world = World()
     world.turns.add(One(world, 1, 3600.0))
     world.turns.add(other := One(world, 1, 0.0001))
-    world.work()
+    world.slice()
+    world.next_tick_s = world.now_s
+    world.run(MOST_DEBT_S - TICK_S)
     assert other.done == 0
-    for _ in range(1 + round(MOST_DEBT_S / TICK_S)):
-        world.tick()
-        world.work()
+    world.run(2 * TICK_S)
     assert other.done == 1
 
 
 def test_time_is_not_saved_up() -> None:
     world = World()
-    world.tick(3600.0)
+    world.run(3600.0)
     for _ in range(64):
         world.turns.add(One(world, ENDLESS, 0.0001))
-    assert world.work() <= SHARE * TICK_S + SLICE_S
+    assert world.run(0.1) <= SHARE * 0.1 + 2 * SLICE_S
 
 
-def test_a_clock_that_goes_back_gives_and_takes_nothing() -> None:
+def test_ticks_that_come_late_or_go_back_give_no_more_than_there_is() -> None:
     world = World()
     world.turns.add(One(world, ENDLESS, 0.0001))
-    world.work()
-    world.now_s -= 5.0
-    world.turns.tick(world.now_s)
-    assert world.work() == 0.0
-    world.tick()
-    assert world.work() > 0.0
+    world.run(0.09)
+    used_s = world.busy_s
+    world.turns.tick(world.now_s - 50.0)
+    world.turns.tick(world.now_s - 50.0)
+    world.next_tick_s = world.now_s + 1.0
+    assert world.run(0.9) <= ONE_SHARE * TICK_S
+    world.turns.tick(world.now_s + 3600.0)
+    assert world.run(0.05) <= ONE_SHARE * 2 * TICK_S
+    assert used_s > 0
 
 
 def test_what_is_spent_elsewhere_counts() -> None:
@@ -155,10 +184,9 @@ def test_what_is_spent_elsewhere_counts() -> None:
     world.turns.spend(asks, ONE_SHARE * TICK_S)
     world.turns.add(asks)
     world.turns.add(other)
-    world.work()
+    world.run(0.09)
     assert asks.done == 0 and other.done > 0
-    world.tick()
-    world.work()
+    world.run(0.1)
     assert asks.done > 0
 
 
@@ -172,25 +200,23 @@ def test_the_slice_ends_where_something_was_begun_that_goes_on_elsewhere() -> No
 
     for _ in range(5):
         world.turns.add(Begins(world, 1, 0.00001))
-    world.turns.slice()
+    world.slice()
     assert len(world.served) == 1
-    world.work()
+    world.run(0.01)
     assert len(world.served) == 5
 
 
 def test_nothing_is_due_when_nobody_waits() -> None:
     world = World()
-    assert world.due == 0
-    world.tick()
-    assert world.due == 0
+    world.run(1.0)
+    assert world.told == 0
     one = One(world, 1, 0.0001)
     world.turns.add(one)
     world.turns.add(one)
-    assert world.due == 1
-    world.work()
+    assert world.told == 1
+    world.run(1.0)
     assert world.served == [one]
-    world.tick()
-    assert world.due == 1
+    assert world.told == 1
 
 
 def test_who_is_gone_is_not_served() -> None:
@@ -201,8 +227,7 @@ def test_who_is_gone_is_not_served() -> None:
         world.turns.add(one)
     world.turns.remove(gone)
     world.turns.remove(rested)
-    world.tick()
-    world.work()
+    world.run(1.0)
     assert set(world.served) == {here}
 
 
@@ -215,9 +240,6 @@ def test_everybody_gets_everything_in_the_end(asked: list[tuple[int, float]]) ->
         world.turns.add(one)
     total_s = sum(requests * cost_s for requests, cost_s in asked)
     most_s = max(requests * cost_s for requests, cost_s in asked)
-    # Each tick gives its share, to all or to the one that asks for most.
-    for _ in range(2 + int(total_s / (SHARE * TICK_S) + most_s / (ONE_SHARE * TICK_S)) + len(asked)):
-        world.work()
-        world.tick()
-    world.work()
+    # The share of all, or that of the one who asks for most; a slice and a tick for each.
+    world.run(total_s / SHARE + most_s / ONE_SHARE + len(asked) * 2 * TICK_S)
     assert [one.done for one in everybody] == [requests for requests, _ in asked]

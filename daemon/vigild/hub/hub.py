@@ -114,6 +114,8 @@ class Hub:
         """Something happened that `health` may have to say at once."""
         self.clients_health: Callable[[], list[wire.ClientHealth]] = list
         """Of the socket's clients, for `health`."""
+        self.changed: Callable[[], None] = lambda: None
+        """Told that answers built before may no longer be so."""
         self.unsent: Callable[[], dict[str, int]] = dict
         """What could not be said to whom without waiting: messages by "journal" and "systemd"."""
 
@@ -176,6 +178,7 @@ class Hub:
             self._result(event)
             return
         self._state, self._changed = None, True
+        self.changed()
         for name, level, text in telling.log_lines(event):
             log.logger(name).log(level, "%s", text)
         now_ns = self._clock.now_ns()

@@ -4,8 +4,8 @@
     text = await lane.run(lambda: api.swap(request), gone)
 
 What a change costs is mostly not the hub's time: another model or a setting of the detector starts a worker, which
-keeps a core busy for as long as it loads. Clients that ask for one after the other get half of that time at most; the
-one who asks now and then notices nothing.
+keeps a core busy for as long as it loads. Where several wait, they get half of that time at most; one who waits for
+each answer before the next request notices nothing.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ class Lane:
                 return await change()
             finally:
                 took_s = self._clock() - began_s
-                if took_s > LONG_S:
+                if took_s > LONG_S and self._waiting > 1:  # this one is still counted
                     self._rests_until_s = self._clock() + min(took_s, LONGEST_REST_S)

@@ -127,6 +127,7 @@ class _Daemon:
         server = Server(self._api, log.logger("server"))
         hub.clients_health = server.clients_health
         hub.unsent = self._unsent
+        hub.changed = server.invalidate
         server.on_socket = lambda kind, reason: hub.happened(events.Noticed(kind=kind, reason=reason))
         self._server = server
         try:

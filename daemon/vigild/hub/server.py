@@ -192,10 +192,13 @@ class Server:
         """What `hello` and `status` say has changed; else they are built once a tick at most."""
         self._answers.clear()
 
-    def _turn_due(self) -> None:
+    def _turn_due(self, wait_s: float) -> None:
         if not self._slice_is_due:
             self._slice_is_due = True
-            self._loop.call_soon(self._slice)
+            if wait_s:
+                self._loop.call_later(wait_s, self._slice)
+            else:
+                self._loop.call_soon(self._slice)
 
     def _slice(self) -> None:
         self._slice_is_due = False

@@ -1,13 +1,14 @@
 """Who of those that want something is served next, and how much of the hub's time that may take. No I/O.
 
-    turns = Turns(clock, due=...)   # `due()` is called when there is something to do, and time for it
-    turns.tick(now_s)               # ten times a second: new time to spend
+    turns = Turns(clock, due=...)   # `due(wait_s)` is called when there is something to do: call slice() then
     turns.add(client)               # it has something to be done; `client.serve(until_s)` does some of it
     turns.slice()                   # a few milliseconds of it; what else waits in the event loop goes in between
+    turns.tick(now_s)               # ten times a second: those who have had what is theirs get more
 
 Detections come first, so all that clients ask for gets a share of the hub's time and no more, in slices short enough
-that a frame never waits long for one. Inside the share they take turns, those that have had nothing in this tick
-before the others: one that asks now and then is not kept waiting by those that ask all the time.
+that a frame never waits long for one, and with rests between them: on a board with one core the camera and the
+detector want it, too. Inside the share they take turns, those that have had nothing in this tick before the others:
+one that asks now and then is not kept waiting by those that ask all the time.
 
 Time is what is counted, not requests: one may cost a thousand times what another does, and on one board ten times what
 it does on another.
@@ -26,7 +27,7 @@ ONE_SHARE = 0.05
 """Of one core, for each of them. The listening socket counts as one: making connections is work, too."""
 
 TICK_S = 0.1
-"""Between ticks. Time that is not used is not saved up beyond one of them."""
+"""Between ticks."""
 
 MOST_DEBT_S = 1.0
 """What took longer than there was is paid back by waiting, but for no longer than this: the clock does not know
@@ -34,6 +35,9 @@ whether the hub worked all the while, or was itself stopped in the middle of it.
 
 SLICE_S = 0.002
 """Of work between two looks at the event loop: what a frame may have to wait, plus the one request under way."""
+
+BURST_S = SLICE_S / SHARE
+"""What all of them may be ahead of their share: one slice is served at once."""
 
 QUANTUM_S = 0.00025
 """Of work before the next has its turn; at least one request."""
@@ -50,11 +54,11 @@ class Turn(Protocol):
 class Turns:
     """The order of those who wait, and the time that is left for them."""
 
-    def __init__(self, clock: Callable[[], float], due: Callable[[], None]) -> None:
+    def __init__(self, clock: Callable[[], float], due: Callable[[float], None]) -> None:
         self._clock = clock
         self._due = due
-        self._left_s = SHARE * TICK_S
-        """Negative after one request that took longer than there was: then it is paid back."""
+        self._paid_s = 0.0
+        """When what was spent so far is paid for by the share (the generic cell rate algorithm, ITU-T I.371)."""
         self._spent_s: dict[Turn, float] = {}
         """In this tick, and what is still to be paid back from earlier ones."""
         self._first: deque[Turn] = deque()
@@ -84,10 +88,9 @@ class Turns:
                     queue.remove(one)
 
     def tick(self, now_s: float) -> None:
-        """New time, for what has passed since the last tick."""
+        """Each gets new time of its own, for what has passed since the last tick."""
         passed_s = TICK_S if self._ticked_s is None else min(max(now_s - self._ticked_s, 0.0), TICK_S)
         self._ticked_s = now_s
-        self._left_s = min(self._left_s + SHARE * passed_s, SHARE * TICK_S)
         own_s = ONE_SHARE * passed_s
         self._spent_s = {one: spent_s - own_s for one, spent_s in self._spent_s.items() if spent_s > own_s}
         resting, self._resting = self._resting, []
@@ -97,7 +100,8 @@ class Turns:
 
     def spend(self, one: Turn, seconds: float) -> None:
         """Time that was spent for somebody outside of its turn."""
-        self._left_s = max(self._left_s - seconds, -SHARE * MOST_DEBT_S)
+        now_s = self._clock()
+        self._paid_s = min(max(self._paid_s, now_s - seconds) + seconds / SHARE, now_s + MOST_DEBT_S)
         self._spent_s[one] = min(self._spent_s.get(one, 0.0) + seconds, ONE_SHARE * (TICK_S + MOST_DEBT_S))
 
     def end_slice(self) -> None:
@@ -105,10 +109,10 @@ class Turns:
         self._ended = True
 
     def slice(self) -> None:
-        """Serve those that wait, in turn, for a few milliseconds."""
+        """Serve those that wait, in turn, for a few milliseconds; not if it is too early for it."""
         now_s = self._clock()
-        end_s = now_s + min(SLICE_S, self._left_s)
-        self._ended = False
+        end_s = now_s + SLICE_S
+        self._ended = now_s < self._paid_s - BURST_S
         while not self._ended and now_s < end_s and (self._first or self._then):
             one = (self._first or self._then).popleft()
             self._waiting.discard(one)
@@ -121,8 +125,8 @@ class Turns:
         self._tell()
 
     def _tell(self) -> None:
-        if self._left_s > 0 and (self._first or self._then):
-            self._due()
+        if self._first or self._then:
+            self._due(max(0.0, self._paid_s - BURST_S - self._clock()))
 
     def _queue(self, one: Turn) -> None:
         spent_s = self._spent_s.get(one, 0.0)
