@@ -176,7 +176,8 @@ def test_setting_leaves_the_old_configuration_as_it_was() -> None:
 
 def test_what_is_in_force_is_shown_as_the_file_would_hold_it() -> None:
     config = load(
-        "[budget]\nmemory = '64 MiB'\n[camera.front]\nsource = 'rtsp://user:secret@cam/x'\nsize = [640, 480]\n"
+        "[budget]\nmemory = '64 MiB'\ntemperature = '75 °C'\n"
+        "[camera.front]\nsource = 'rtsp://user:secret@cam/x'\nsize = [640, 480]\n"
         "[model]\ndelegate_options = {token = 'a secret', mode = 'fast'}\n"
     )
     flat = flatten(config)

@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 
 from boardkit import jetson_orin, plain_pc, raspberry_pi_4, write, zone
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets
 from vigild.doctor import board, memory, thermal
 from vigild.doctor.finding import Finding
 
 MIB = 2**20
+
+
+def heat(root: Path, celsius: float) -> dict[str, Finding]:
+    return by_name(thermal.checks(Board(root), Budgets(temperature=celsius, memory=MIB, temperature_why="it is set")))
+
+
+def of_memory(root: Path, budget_bytes: int) -> dict[str, Finding]:
+    budgets = Budgets(temperature=75.0, memory=budget_bytes, memory_why="it is set")
+    return by_name(memory.checks(Board(root), budgets))
 
 
 def by_name(findings: Iterable[Finding]) -> dict[str, Finding]:
@@ -86,7 +97,7 @@ def test_c_libraries(version: str, state: str) -> None:
 
 
 def test_under_voltage_of_a_pi(tmp_path: Path, without_vcgencmd: None) -> None:
-    found = by_name(thermal.checks(raspberry_pi_4(tmp_path), 75.0))
+    found = heat(raspberry_pi_4(tmp_path), 75.0)
     assert found["cpu-thermal"].state == "ok"
     assert found["cpu-thermal"].found == "54.5 °C; trips: critical 110 °C"
     assert found["throttling"].state == "problem"
@@ -95,84 +106,84 @@ def test_under_voltage_of_a_pi(tmp_path: Path, without_vcgencmd: None) -> None:
 
 
 def test_a_pi_slows_itself_from_80_degrees_though_no_trip_says_so(tmp_path: Path, without_vcgencmd: None) -> None:
-    found = by_name(thermal.checks(raspberry_pi_4(tmp_path), 80.0))
+    found = heat(raspberry_pi_4(tmp_path), 80.0)
     assert found["budget"].todo == 'set budget.temperature below it, such as "75 °C"'
 
 
 def test_what_a_pi_s_firmware_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = raspberry_pi_4(tmp_path / "pi")
     vcgencmd(tmp_path, monkeypatch, '[ "$1" = get_throttled ] && echo throttled=0x50005')
-    found = by_name(thermal.checks(root, 75.0))["firmware"]
+    found = heat(root, 75.0)["firmware"]
     assert found.state == "problem" and found.found == "now: under-voltage, throttled"
     vcgencmd(tmp_path, monkeypatch, "echo throttled=0x60000")
-    found = by_name(thermal.checks(root, 75.0))["firmware"]
+    found = heat(root, 75.0)["firmware"]
     assert found.state == "note" and found.found == "since its start: frequency capped, throttled"
     assert "cool" in found.todo
     vcgencmd(tmp_path, monkeypatch, "echo throttled=0x0")
-    assert by_name(thermal.checks(root, 75.0))["firmware"].state == "ok"
+    assert heat(root, 75.0)["firmware"].state == "ok"
 
 
 def test_a_firmware_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = raspberry_pi_4(tmp_path / "pi")
     vcgencmd(tmp_path, monkeypatch, "echo 'VCHI initialization failed' >&2; exit 255")
-    found = by_name(thermal.checks(root, 75.0))["firmware"]
+    found = heat(root, 75.0)["firmware"]
     assert found.state == "note" and "VCHI initialization failed" in found.found and "usermod" in found.todo
     monkeypatch.setattr(thermal, "_VCGENCMD_S", 0.3)
     vcgencmd(tmp_path, monkeypatch, "exec sleep 60")
-    assert "does not answer" in by_name(thermal.checks(root, 75.0))["firmware"].found
+    assert "does not answer" in heat(root, 75.0)["firmware"].found
 
 
 def test_a_jetson_s_warm_surface_is_no_throttling_and_a_slowed_cpu_is(tmp_path: Path) -> None:
-    found = by_name(thermal.checks(jetson_orin(tmp_path), 80.0))
+    found = heat(jetson_orin(tmp_path), 80.0)
     assert found["cpu-thermal"].state == "ok"  # 76 °C: above the 70 °C of the surface alert, below 99 °C
     assert found["cpu-thermal"].found == "76.0 °C; trips: passive 70 °C, passive 99 °C, critical 104.5 °C"
     assert found["tj-thermal"].found == "76.5 °C; trips: critical 104.5 °C"
     assert "gpu-thermal" not in found
     assert found["throttling"].state == "problem" and found["throttling"].found == "the kernel reports cpu throttle"
-    assert "budget" not in found
+    assert found["budget"].state == "ok" and found["budget"].found == "80 °C: it is set"
 
 
 def test_above_a_trip_that_slows(tmp_path: Path) -> None:
     zone(tmp_path, 0, "soc-thermal", "86000\n", [(85000, "passive", "cpufreq-cpu0"), (115000, "critical", "")])
-    found = by_name(thermal.checks(tmp_path, 90.0))
+    found = heat(tmp_path, 90.0)
     assert found["soc-thermal"].state == "problem" and "slows the board now" in found["soc-thermal"].found
     assert "from 85 °C" in found["budget"].found
     zone(tmp_path, 0, "soc-thermal", "84000\n", [])
-    assert by_name(thermal.checks(tmp_path, 90.0))["soc-thermal"].state == "ok"
+    assert heat(tmp_path, 90.0)["soc-thermal"].state == "ok"
 
 
 def test_a_trip_of_a_fan_slows_nothing(tmp_path: Path) -> None:
     zone(tmp_path, 0, "soc-thermal", "86000\n", [(60000, "passive", "pwm-fan")])
-    assert by_name(thermal.checks(tmp_path, 95.0))["soc-thermal"].state == "ok"
+    assert heat(tmp_path, 95.0)["soc-thermal"].state == "ok"
 
 
 def test_a_passive_trip_without_visible_binding_slows(tmp_path: Path) -> None:
     zone(tmp_path, 0, "soc-thermal", "86000\n", [(60000, "passive", "")])
-    assert by_name(thermal.checks(tmp_path, 95.0))["soc-thermal"].state == "problem"
+    assert heat(tmp_path, 95.0)["soc-thermal"].state == "problem"
 
 
 def test_above_the_budget(tmp_path: Path) -> None:
     zone(tmp_path, 0, "soc-thermal", "76000\n", [])
-    found = by_name(thermal.checks(tmp_path, 75.0))
+    found = heat(tmp_path, 75.0)
     assert found["soc-thermal"].state == "problem" and "budget.temperature" in found["soc-thermal"].found
 
 
 def test_trips_that_are_switched_off_are_left_out(tmp_path: Path) -> None:
-    found = by_name(thermal.checks(plain_pc(tmp_path), 75.0))
+    found = heat(plain_pc(tmp_path), 75.0)
     assert found["x86_pkg_temp"].found == "41.0 °C"
     assert {finding.state for finding in found.values()} == {"ok"}
 
 
 def test_no_sensor_is_said(tmp_path: Path) -> None:
-    assert by_name(thermal.checks(tmp_path, 75.0))["temperature"].state == "note"
+    assert heat(tmp_path, 75.0)["temperature"].state == "note"
 
 
 # ---- memory
 
 
 def test_memory_of_a_pi(tmp_path: Path) -> None:
-    found = by_name(memory.checks(raspberry_pi_4(tmp_path), 256 * MIB))
-    assert found["memory"].found == "906 MiB, 610 MiB available, 100 MiB swap"
+    found = of_memory(raspberry_pi_4(tmp_path), 256 * MIB)
+    assert found["memory"].found == ("906 MiB, 610 MiB available, 100 MiB swap; budget.memory, 256 MiB (it is set)")
     assert "switched off on the kernel's command line" in found["memory controller"].found
     assert "/boot/firmware/cmdline.txt" in found["memory controller"].todo
     assert "psi=1" in found["memory pressure"].todo
@@ -180,20 +191,20 @@ def test_memory_of_a_pi(tmp_path: Path) -> None:
 
 
 def test_memory_of_a_jetson(tmp_path: Path) -> None:
-    found = by_name(memory.checks(jetson_orin(tmp_path), 256 * MIB))
+    found = of_memory(jetson_orin(tmp_path), 256 * MIB)
     assert {finding.state for finding in found.values()} == {"ok"}
     assert found["memory controller"].found == "cgroup v2"
     assert "1.50 %" in found["memory pressure"].found
 
 
 def test_less_memory_than_the_budget(tmp_path: Path) -> None:
-    found = by_name(memory.checks(raspberry_pi_4(tmp_path), 700 * MIB))
+    found = of_memory(raspberry_pi_4(tmp_path), 700 * MIB)
     assert found["memory"].state == "problem" and "700 MiB" in found["memory"].found
 
 
 def test_psi_that_answers_nothing(tmp_path: Path) -> None:
     write(tmp_path / "proc/pressure/memory", "")
-    found = by_name(memory.checks(tmp_path, 256 * MIB))
+    found = of_memory(tmp_path, 256 * MIB)
     assert "answers nothing" in found["memory pressure"].found
     assert found["memory"].state == "note"
     assert "there is none" in found["memory controller"].found
@@ -201,4 +212,4 @@ def test_psi_that_answers_nothing(tmp_path: Path) -> None:
 
 def test_the_memory_controller_of_cgroup_v1(tmp_path: Path) -> None:
     (tmp_path / "sys/fs/cgroup/memory").mkdir(parents=True)
-    assert by_name(memory.checks(tmp_path, 256 * MIB))["memory controller"].state == "ok"
+    assert of_memory(tmp_path, 256 * MIB)["memory controller"].state == "ok"

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from tunekit import BOARD, subject, timed
 
+from vigild.board import budgets as board_budgets
 from vigild.catalogue.entry import ManifestError
 from vigild.catalogue.profile import Accuracy, Budgets, save
-from vigild.config.schema import BudgetConfig, ModelConfig
+from vigild.config.schema import ModelConfig
 from vigild.tune import trials
 from vigild.tune.budgets import BudgetError, parse
 from vigild.tune.candidates import Build, builds, candidates, default_threads
@@ -108,11 +109,12 @@ def test_builds_of_an_entry_and_of_files(tmp_path: Path) -> None:
 
 # ---- budgets
 
+IN_FORCE = board_budgets.Budgets(memory=256 * 2**20, temperature=75.0)
+
 
 def test_budgets_from_the_command_line() -> None:
-    configured = BudgetConfig()
-    assert parse(None, configured) == Budgets(memory_bytes=256 * 2**20, temperature_celsius=75)
-    assert parse("memory=200MiB, latency=50ms,temperature=70C", configured) == Budgets(
+    assert parse(None, IN_FORCE) == Budgets(memory_bytes=256 * 2**20, temperature_celsius=75)
+    assert parse("memory=200MiB, latency=50ms,temperature=70C", IN_FORCE) == Budgets(
         memory_bytes=200 * 2**20, latency_ms=50, temperature_celsius=70
     )
 
@@ -122,7 +124,7 @@ def test_budgets_from_the_command_line() -> None:
 )
 def test_budgets_that_are_none(text: str, says: str) -> None:
     with pytest.raises(BudgetError, match=says):
-        parse(text, BudgetConfig())
+        parse(text, IN_FORCE)
 
 
 # ---- what the tries come to

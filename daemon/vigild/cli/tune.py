@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was paused has to go on
+    from vigild.board.board import Board
+    from vigild.board.budgets import resolve
     from vigild.catalogue.entry import ManifestError
     from vigild.client import NoDaemon, ProtocolError, Refused
     from vigild.tune import budgets, session
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         config=args.config, model=args.model[0] if args.model else None, labels=args.labels, overrides=args.overrides
     )  # ConfigError is main's to print
     try:
-        limits = budgets.parse(args.budget, config.budget)
+        limits = budgets.parse(args.budget, resolve(config.budget, Board(Path(args.sysfs_root))))
     except budgets.BudgetError as error:
         return _fail(str(error), EXIT_USAGE)
     wanted = session.Wanted(

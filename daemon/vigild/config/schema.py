@@ -282,12 +282,27 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
 class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the daemon may reach on this board. Shown in health; the governor holds them."""
 
-    temperature: Annotated[Celsius, key("live", "The highest temperature of the board.", ge=30, le=110)] = 75.0
+    temperature: Annotated[
+        Annotated[Celsius, Meta(ge=30, le=110)] | None,
+        key(
+            "live",
+            "The highest temperature of the board. Default: 5 °C under the lowest from which its kernel or firmware "
+            "slows the CPU or GPU (a Raspberry Pi: 80 °C, a 3 B+: 60 °C); where a fan's last step is not below that, "
+            "half way between the two; 75 °C where the board does not say. `vigild sensors` shows it with its reason.",
+            example='"75 °C"',
+        ),
+    ] = None
     memory: Annotated[
-        Bytes,
         # 1 TiB: more than any board, less than 2^63 of a message's integers.
-        key("live", "The most memory of all the daemon's processes together.", ge=32 * 2**20, le=2**40),
-    ] = 256 * 2**20
+        Annotated[Bytes, Meta(ge=32 * 2**20, le=2**40)] | None,
+        key(
+            "live",
+            "The most memory of all the daemon's processes together. Default: a tenth (at least 16 MiB) under the "
+            "memory limit of its control group; without one a quarter of the board's, from 128 MiB to 1 GiB. "
+            "`vigild sensors` shows it with its reason.",
+            example='"256 MiB"',
+        ),
+    ] = None
     hysteresis: Annotated[
         CelsiusDifference,
         key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),

@@ -25,10 +25,6 @@ def checks(root: Path) -> Iterator[Finding]:
     yield ok("python", f"{sys.version.split()[0]} at {sys.executable}")
 
 
-def is_raspberry_pi(root: Path) -> bool:
-    return model_name(root).startswith("Raspberry Pi")
-
-
 def _model(root: Path) -> Finding:
     name = model_name(root)
     if tegra := re.match(r"# (R\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release")):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import time
 
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets, resolve
 from vigild.board.memory import Usage, memory_of
 from vigild.board.sensors import Sensors
+from vigild.config.schema import BudgetConfig
 from vigild.hub.hub import Hub
 from vigild.wire import messages as wire
 
@@ -29,6 +32,8 @@ class Monitor:
     def __init__(self, hub: Hub, sensors: Sensors) -> None:
         self._hub = hub
         self._sensors = sensors
+        self._board = Board(sensors.root)
+        self._budgets: tuple[BudgetConfig, Budgets] | None = None
         self.temperatures: dict[str, float] = {}
         self.flags: list[str] = []
         self.memory = Usage({}, "pss")
@@ -40,7 +45,16 @@ class Monitor:
 
     @property
     def hottest_celsius(self) -> float | None:
-        return max(self.temperatures.values(), default=None)
+        counted = self._sensors.counted
+        return max((self.temperatures[name] for name in counted if name in self.temperatures), default=None)
+
+    @property
+    def budgets(self) -> Budgets:
+        """Those in force; worked out again after a key was changed."""
+        configured = self._hub.config.budget
+        if self._budgets is None or self._budgets[0] is not configured:
+            self._budgets = configured, resolve(configured, self._board)
+        return self._budgets[1]
 
     def tick(self, now_ns: int) -> None:
         if now_ns >= self._next_sensors_ns:
@@ -88,7 +102,7 @@ class Monitor:
             flags=self.flags,
             memory=wire.Memory(
                 used_bytes=self.memory.total_bytes,
-                budget_bytes=hub.config.budget.memory,
+                budget_bytes=self.budgets.memory,
                 source=self.memory.source,
                 processes=self.memory.processes,
             ),
@@ -112,7 +126,7 @@ class Monitor:
             },
             clients=hub.server.clients_health() if hub.server is not None else [],
             operating_point=self._operating_point(),
-            temperature_budget=hub.config.budget.temperature,
+            temperature_budget=self.budgets.temperature,
         )
 
     def _operating_point(self) -> wire.OperatingPoint | None:
