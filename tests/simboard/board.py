@@ -47,6 +47,8 @@ class Physics:
     """Of the sensor."""
     sensor_step: float = 0.487
     noise: float = 0.25
+    budget: float = 75.0
+    """°C, as the daemon would choose it: 5 below the firmware's 80, or between that and a fan's highest trip."""
 
     def varied(self, resistance: float = 1.0, capacity: float = 1.0, lag: float = 1.0) -> Physics:
         """A board that is not what it was thought to be."""

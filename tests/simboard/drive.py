@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 from simboard.board import Board, Physics
@@ -11,6 +12,8 @@ from vigild.budget.operating_points import Ladder, Rung
 
 SETTLING_S = 60.0
 """Overshoot counts from here on."""
+GONE_CELSIUS = 1.0
+"""The heat has gone when all the work, from now on for ever, would stay so far below the budget."""
 STEADY_AFTER_S = 600.0
 """After a change of the scenario; then the board is taken to be in a steady state."""
 
@@ -59,7 +62,7 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
         trace.orders.append(order)
         trace.full_fits.append(
             board.sensor_works
-            and board.peak_if_kept(physics.points[0], full) <= scenario.budget
+            and board.peak_if_kept(physics.points[0], full) <= physics.budget - GONE_CELSIUS
             and board.watts_of(physics.points[0], full) <= board.under_voltage_above
         )
     if isinstance(controller, Governed):
@@ -87,14 +90,14 @@ def shifted(scenario: Scenario, celsius: float) -> Scenario:
 def overshoot(trace: Trace) -> float:
     """°C above the budget, at the most, once settled."""
     return max(die for second, die in zip(trace.seconds, trace.die, strict=True) if second >= SETTLING_S) - (
-        trace.scenario.budget
+        trace.physics.budget
     )
 
 
 def segments(scenario: Scenario) -> list[tuple[float, float]]:
     """Between two changes nothing changes."""
     times = [0.0, *(second for second, _ in scenario.changes), scenario.seconds]
-    return [(start, end) for start, end in zip(times, times[1:], strict=False) if end > start]
+    return [(start, end) for start, end in itertools.pairwise(times) if end > start]
 
 
 def changes_a_minute(trace: Trace) -> float:
@@ -105,7 +108,7 @@ def changes_a_minute(trace: Trace) -> float:
         if last - first < 120:
             continue
         orders = trace.orders[first:last]
-        count = sum(before != after for before, after in zip(orders, orders[1:], strict=False))
+        count = sum(before != after for before, after in itertools.pairwise(orders))
         worst = max(worst, count * 60.0 / (last - first))
     return worst
 
@@ -170,17 +173,17 @@ def work_at_budget(trace: Trace) -> float | None:
     for start, end in segments(trace.scenario):
         while changes and changes[0][0] <= start:
             changes.pop(0)[1](board)
-        best = best_constant(_cold(board, trace.scenario.budget), ladder, trace.scenario.budget)
+        best = best_constant(_cold(board, trace.physics.budget), ladder, trace.physics.budget)
         if best is None or best == (ladder.rungs[0], ladder.rungs[0].full_fps) or not board.sensor_works:
             continue
         weak = board.under_voltage_above < 50
-        inside = [at for at in range(int(start), int(end)) if weak or trace.die[at] >= trace.scenario.budget - 1.0]
+        inside = [at for at in range(int(start), int(end)) if weak or trace.die[at] >= trace.physics.budget - 1.0]
         if not inside or end - inside[0] < 300:
             continue
         good = {(rung.point, bool(rung.cameras)) for rung in ladder.rungs if rung.stage <= best[0].stage}
-        done = sum(
-            trace.rate[at] for at in range(inside[0], int(end)) if (trace.orders[at].point, True) in good
-        ) / (int(end) - inside[0])
+        done = sum(trace.rate[at] for at in range(inside[0], int(end)) if (trace.orders[at].point, True) in good) / (
+            int(end) - inside[0]
+        )
         worst = min(worst if worst is not None else 9.0, done / best[1])
     return worst
 

@@ -64,7 +64,7 @@ PI5_FAN = Physics(
     idle_watts=3.5, work_watts=5.5, chip_idle_watts=2.0,
     r_board=5.5, c_board=60.0, r_die=2.0, c_die=1.8,
     cores=4, cpu_s=4 / 40.0, points=_points(40.0 / 18.0), sensor_step=0.55,
-    fan=((50.0, 4.2), (60.0, 3.4), (67.5, 2.9), (75.0, 2.4)),
+    budget=77.5, fan=((50.0, 4.2), (60.0, 3.4), (67.5, 2.9), (75.0, 2.4)),
 )  # fmt: skip
 
 PROFILES = {"pi4": PI4_BARE, "pi4-case": PI4_CASE, "pi5": PI5_BARE, "pi5-fan": PI5_FAN}

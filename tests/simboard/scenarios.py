@@ -19,7 +19,6 @@ class Scenario:
     room: float
     changes: tuple[tuple[float, Change], ...] = ()
     wanted_fps: tuple[float, ...] = (30.0,)
-    budget: float = 75.0
     fan_works: bool = True
     noise: float | None = None
     sensor_step: float | None = None

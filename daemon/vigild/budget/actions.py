@@ -1,12 +1,12 @@
 """What the budgets ask of the daemon, as values. Whoever owns cameras, slots and workers carries them out.
 
-    for action in actions:
-        match action:
-            case Limits(): ...      # per camera: the cap and the holds; the whole picture, every time it changes
-            case UsePoint(): ...    # run the detectors like this from now on (a takeover)
-            case Trim(): ...        # give back what can be done without
-            case Recycle(): ...     # start this worker anew
-            case Move(): ...        # tell people: event, log, health, counter
+for action in actions:
+    match action:
+        case Limits(): ...      # per camera: the cap and the holds; the whole picture, every time it changes
+        case UsePoint(): ...    # run the detectors like this from now on (a takeover)
+        case Trim(): ...        # give back what can be done without
+        case Recycle(): ...     # start this worker anew
+        case Move(): ...        # tell people: event, log, health, counter
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Limits(Action, frozen=True, kw_only=True):
 
 
 class UsePoint(Action, frozen=True, kw_only=True):
-    """The operating point that is wanted from now on; `None` of its fields means "as configured"."""
+    """The operating point that is wanted from now on: a takeover."""
 
     point: OperatingPoint
 
@@ -76,6 +76,8 @@ class Recycle(Action, frozen=True, kw_only=True):
     worker: str
     """Its name as the memory readings have it."""
     reason: str
+    overlap: bool = False
+    """There is room for its successor beside it: the one may take over from the other. False: end it first."""
 
 
 class Move(Action, frozen=True, kw_only=True):

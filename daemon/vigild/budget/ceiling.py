@@ -26,10 +26,10 @@ SHEDS = {
 SHEDS_SUFFIX = "_throttle"
 """A Jetson's cpu_throttle, gpu_throttle, ... are one as well."""
 
-CUT = 0.85
+CUT = 0.9
 CUT_S = 5.0
 """The kernel looks for under-voltage every 2 s (raspberrypi-hwmon.c); a cut must have shown before the next."""
-BELOW_FAILED = 0.96
+BELOW_FAILED = 0.97
 RISE = 0.1
 """Of all the work, added a dwell beyond a load that failed."""
 LEAST_QUIET_S = 15.0
@@ -58,7 +58,9 @@ class Ceiling(msgspec.Struct, frozen=True):
 def reasons(flags: Set[str]) -> str:
     """Those of the flags that load is shed for, in words; empty when there is none."""
     known = [words for flag, words in SHEDS.items() if flag in flags]
-    known += [f"{flag.removesuffix(SHEDS_SUFFIX)} is throttled" for flag in sorted(flags) if flag.endswith(SHEDS_SUFFIX)]
+    known += [
+        f"{flag.removesuffix(SHEDS_SUFFIX)} is throttled" for flag in sorted(flags) if flag.endswith(SHEDS_SUFFIX)
+    ]
     return "; ".join(known)
 
 

@@ -97,8 +97,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: str
     rung: int = 0
-    load: float | None = None
-    """Reference frames a second that are granted; None before the first step."""
+    begun: bool = False
+    load: float = 0.0
+    """Reference frames a second that are granted; from the first step on all of them."""
     rate: float = 0.0
     """Frames a second that this is on the rung."""
     stepped_at: float = -math.inf
@@ -143,10 +144,9 @@ def begin(unit: str, kept: ThermalModel | None = None) -> State:
 def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
     """One round. `now`: monotonic seconds."""
     seconds = now - state.stepped_at
-    if state.load is not None and seconds < 0.9 * PERIOD_S:
+    if state.begun and seconds < 0.9 * PERIOD_S:
         return state, _action(state, plan, heat, ())
     state = _fit(state, plan)
-    assert state.load is not None
     seconds = min(seconds, 10.0) if math.isfinite(seconds) else PERIOD_S
     before = state
     sensing, sensing_moves = judge(state.sensing, heat.celsius, heat.sensor, state.quick_load, _gain(state, plan), now)
@@ -177,11 +177,8 @@ def _fit(state: State, plan: Plan) -> State:
     """The state on this ladder: it may have been made anew since the last step."""
     rungs = plan.ladder.rungs
     index = min(state.rung, len(rungs) - 1)
-    load = plan.ladder.full_load if state.load is None else state.load
-    if state.load is None and plan.celsius is not None and state.sensing.celsius is None:
-        state = msgspec.structs.replace(state, safe_load=rungs[0].floor_load)
-    rate = rungs[index].rate(load)
-    return msgspec.structs.replace(state, rung=index, load=load, rate=rate)
+    load = state.load if state.begun else plan.ladder.full_load
+    return msgspec.structs.replace(state, begun=True, rung=index, load=load, rate=rungs[index].rate(load))
 
 
 def _follow(state: State, plan: Plan, sensing: Sensing, ran: float, seconds: float) -> State:
@@ -215,7 +212,6 @@ def _follow(state: State, plan: Plan, sensing: Sensing, ran: float, seconds: flo
 
 
 def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: float) -> State:
-    assert state.load is not None
     full = plan.ladder.full_load
     most = min(limit.load, full)
     if plan.most_fps is not None:
@@ -242,12 +238,12 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
 def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float, bool]:
     """(load to cut to if it is above it, load to raise to if it is below it, over the budget)."""
     seen, belief = state.observer, state.belief
-    assert seen is not None and belief is not None and plan.celsius is not None and state.load is not None
+    assert seen is not None and belief is not None and plan.celsius is not None
     target = plan.celsius - TARGET_BELOW
     # A slope within its noise is none.
     slope_noise = observer.SLOPE_NOISE * seen.noise
     slope = math.copysign(max(abs(seen.slope) - slope_noise, 0.0), seen.slope)
-    slow = seen.slow + slope * AHEAD_S
+    slow = seen.slow + slope * AHEAD_S + seen.coming
     band = min(max(BAND_DEVIATIONS * observer.LEVEL_NOISE * seen.noise, LEAST_BAND), MOST_BAND)
     full = max(plan.ladder.full_load, 1e-6)
     deviation = min(belief.die_deviation, belief.die_gain)
@@ -265,7 +261,7 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
 
 def _remember_safe(state: State, plan: Plan, now: float) -> State:
     """What runs while the temperature is not over the budget is safe, once it has run for a while."""
-    assert state.load is not None and plan.celsius is not None and state.observer is not None
+    assert plan.celsius is not None and state.observer is not None
     if state.observer.celsius > plan.celsius:
         return state
     rise = plan.ladder.full_load * PERIOD_S / SAFE_S
@@ -274,7 +270,6 @@ def _remember_safe(state: State, plan: Plan, now: float) -> State:
 
 def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> State:
     """Down to `load`: the rate first, then at most one rung."""
-    assert state.load is not None
     rungs = plan.ladder.rungs
     rung = rungs[state.rung]
     index = state.rung
@@ -308,7 +303,6 @@ def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> St
 
 def _raise(state: State, plan: Plan, load: float, now: float) -> State:
     """Up to `load`, at most one rung."""
-    assert state.load is not None
     rungs = plan.ladder.rungs
     rung = rungs[state.rung]
     index, climbed = state.rung, state.climbed_at
@@ -331,9 +325,7 @@ def _raise(state: State, plan: Plan, load: float, now: float) -> State:
         ceiling_load = max(rung.full_load, min((rungs[at].floor_load * MARGIN for at in above), default=0.0))
         believed = min(max(load, state.load), ceiling_load) if rung.rate(load) >= rung.full_fps else state.load
         return msgspec.structs.replace(state, load=believed, rate=rung.rate(believed), held=True)
-    return msgspec.structs.replace(
-        state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, held=True
-    )
+    return msgspec.structs.replace(state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, held=True)
 
 
 def _sibling(rungs: tuple[Rung, ...], stage: range, index: int, load: float) -> int:
@@ -392,7 +384,9 @@ def _moves(before: State, after: State, plan: Plan, cause: str) -> list[Move]:
     old, new = rungs[before.rung], rungs[after.rung]
     if after.rung != before.rung:
         kind: MoveKind = "step_down" if after.rung > before.rung else "step_up"
-        moves.append(Move(kind=kind, reason=f"{words.rung_change(old, new)}, {words.rates(before.rate, after.rate)}: {cause}"))
+        moves.append(
+            Move(kind=kind, reason=f"{words.rung_change(old, new)}, {words.rates(before.rate, after.rate)}: {cause}")
+        )
     elif after.rate != before.rate:
         kind = "rate_cut" if after.rate < before.rate else "rate_raised"
         moves.append(Move(kind=kind, reason=f"{words.rates(before.rate, after.rate)}: {cause}"))
@@ -400,7 +394,9 @@ def _moves(before: State, after: State, plan: Plan, cause: str) -> list[Move]:
         if after.held:
             moves.append(Move(kind="held_again", reason=f"the budget is held again: {cause}"))
         else:
-            moves.append(Move(kind="not_held", reason=f"nothing is left that may be given up, and it is too hot: {cause}"))
+            moves.append(
+                Move(kind="not_held", reason=f"nothing is left that may be given up, and it is too hot: {cause}")
+            )
     return moves
 
 

@@ -24,6 +24,9 @@ NOISE_S = 60.0
 """Over which the sensor's noise is estimated."""
 JUMP_DEVIATIONS, JUMP_CELSIUS, JUMP_ALPHA = 2.0, 0.2, 0.7
 """Two surprises in a row of so many deviations and °C on one side are a jump, of which the level follows this part."""
+JUMP_S, JUMP_COMING, MOST_COMING = 4.0, 1.5, 4.0
+"""Time constant of a jump (a die's), what is expected beyond each of its steps (of one second; a third of what an
+exact exponential would still bring, since noise looks like one), and the most of it, °C."""
 LEVEL_NOISE, SLOPE_NOISE = 0.35, 0.022
 """Standard deviation of level (°C) and slope (°C/s) for noise of 1 °C a reading, at this response and a reading
 a second: sqrt(5/4 * (1 - theta)) and sqrt((1 - theta)^3 / 2) with theta = exp(-1 / RESPONSE_S)."""
@@ -42,6 +45,8 @@ class Observer(msgspec.Struct, frozen=True):
     """The reading, smoothed as little."""
     celsius_slope: float = 0.0
     """Of the reading, °C/s: what people are told."""
+    coming: float = 0.0
+    """°C of a jump upwards that the die has not followed yet."""
     run: int = 0
     """Surprises in a row that are beyond noise, of one sign (negative: downwards)."""
 
@@ -63,12 +68,16 @@ def follow(observer: Observer, celsius: float, quick: float, seconds: float) -> 
     sign = math.copysign(1, surprise)
     far = abs(surprise) > JUMP_DEVIATIONS * observer.noise + JUMP_CELSIUS
     run = int(sign) * (abs(observer.run) * (observer.run * sign > 0) + 1) if far else 0
+    coming = observer.coming * math.exp(-seconds / JUMP_S)
     if abs(run) >= 2:
         alpha, beta = JUMP_ALPHA, beta / 4
+        # Steps of an exponential shrink by a constant factor: what is still to come is a multiple of the last one.
+        coming = min(max(coming, surprise * JUMP_COMING), MOST_COMING)
     # A surprise beyond three deviations is news, not noise.
     counted = min(abs(surprise), 3 * observer.noise + 0.1)
     return Observer(
         run=run,
+        coming=coming,
         slow=expected + alpha * surprise,
         slope=observer.slope + beta / max(seconds, 1e-3) * surprise,
         noise=math.sqrt((1 - share) * observer.noise**2 + share * counted**2),

@@ -97,7 +97,9 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
         return range(own[0], own[-1] + 1)
 
 
-def build(points: Sequence[OperatingPoint], cameras: Sequence[Camera], give_up: Sequence[Means], min_fps: float) -> Ladder:
+def build(
+    points: Sequence[OperatingPoint], cameras: Sequence[Camera], give_up: Sequence[Means], min_fps: float
+) -> Ladder:
     """The ladder for these points and cameras.
 
     `points`: the wanted one first, with cost 1; then what the user's floors allow, the better before the lesser.
@@ -163,9 +165,8 @@ def _lighter(points: Iterable[OperatingPoint], of: OperatingPoint) -> list[Opera
     """Of each other variant, in their order, its cheapest point that takes less than the rung above it."""
     best: dict[str, OperatingPoint] = {}
     for point in points:
-        if point.variant != of.variant and (
-            point.variant not in best or (point.cost, point.threads) < (best[point.variant].cost, best[point.variant].threads)
-        ):
+        known = best.get(point.variant)
+        if point.variant != of.variant and (known is None or (point.cost, point.threads) < (known.cost, known.threads)):
             best[point.variant] = point
     found: list[OperatingPoint] = []
     for point in best.values():

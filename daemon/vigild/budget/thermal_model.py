@@ -20,6 +20,7 @@ settled to. In between only `rest` follows. Pure, and cheap: four filters a read
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -173,12 +174,14 @@ def resume(kept: ThermalModel, unit: str, full_load: float, celsius: float) -> T
 
 
 def _sane(model: ThermalModel) -> bool:
-    cells = (*model.quick, *model.slow)
+    def fine(gain: float, variance: float, score: float) -> bool:
+        return all(map(math.isfinite, (gain, variance, score))) and gain > 0 and variance >= 0
+
     return (
         tuple(cell.constant for cell in model.quick) == DIE_S
         and tuple(cell.constant for cell in model.slow) == BOARD_S
-        and all(math.isfinite(value) for cell in cells for value in (cell.gain, cell.p11, cell.score))
-        and all(cell.gain > 0 and cell.p11 >= 0 for cell in cells)
+        and all(fine(cell.gain, cell.p11, cell.score) for cell in model.quick)
+        and all(fine(cell.gain, cell.p11, cell.score) for cell in model.slow)
     )
 
 
@@ -315,14 +318,18 @@ def believe(model: ThermalModel) -> Belief:
     )
 
 
-def _together(cells: tuple[Quick, ...] | tuple[Slow, ...]) -> tuple[float, float, float, float]:
+def _together(cells: Sequence[Quick] | Sequence[Slow]) -> tuple[float, float, float, float]:
     """(gain, its deviation, time constant, lagged load)."""
     weights = [math.exp(cell.score) for cell in cells]
-    parts = [(weight / sum(weights), cell) for weight, cell in zip(weights, cells, strict=True)]
-    gain = sum(weight * cell.gain for weight, cell in parts)
-    variance = sum(weight * (cell.p11 + (cell.gain - gain) ** 2) for weight, cell in parts)
-    constant = math.exp(sum(weight * math.log(cell.constant) for weight, cell in parts))
-    return gain, math.sqrt(variance), constant, sum(weight * cell.lagged for weight, cell in parts)
+    whole = sum(weights)
+    gain = constant = lagged = variance = 0.0
+    for weight, cell in zip(weights, cells, strict=True):
+        gain += weight / whole * cell.gain
+        constant += weight / whole * math.log(cell.constant)
+        lagged += weight / whole * cell.lagged
+    for weight, cell in zip(weights, cells, strict=True):
+        variance += weight / whole * (cell.p11 + (cell.gain - gain) ** 2)
+    return gain, math.sqrt(variance), math.exp(constant), lagged
 
 
 def sustained(belief: Belief, celsius: float, cooler_by: float = 0.0) -> tuple[float, float]:
