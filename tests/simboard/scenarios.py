@@ -42,7 +42,7 @@ SCENARIOS = {
         "22 to 36 °C and back", 7200, 22.0, ((1800, _room(36.0)), (4500, _room(15.0))), profiles=BARE
     ),
     "other program": Scenario(
-        "other program", 5400, 26.0, ((1800, _set("foreign_cores", 0.5)), (3600, _set("foreign_cores", 0.0)))
+        "other program", 5400, 26.0, ((1800, _set("foreign_cores", 0.25)), (3600, _set("foreign_cores", 0.0)))
     ),
     "a core goes": Scenario(
         "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), profiles=("pi5",)

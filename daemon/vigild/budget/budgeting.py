@@ -103,7 +103,8 @@ def step(
     state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
     if fresh and settings.memory is not None:
         usage = _usage(readings)
-        memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now)
+        variants = len({point.variant for point in points}) if "variant" in settings.give_up else 1
+        memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now, variants)
         state = msgspec.structs.replace(state, memory=memory)
         actions += of_memory
     if cameras and points:

@@ -44,9 +44,9 @@ PERIOD_S = 1.0
 """A controller that is called faster than its period over-reacts."""
 AHEAD_S = 10.0
 """How far the slow part of the temperature is extrapolated: the dwell before work can be added again, about."""
-TARGET_BELOW = 0.2
+TARGET_BELOW = 0.15
 """°C between the budget and what is aimed at."""
-LEAST_BAND, MOST_BAND = 0.3, 0.8
+LEAST_BAND, MOST_BAND = 0.35, 0.8
 """°C that the temperature foretold may be beside the target; in between it is BAND_DEVIATIONS of its noise."""
 BAND_DEVIATIONS = 2.5
 RAISE_PART = 0.34

@@ -28,8 +28,8 @@ REACT_S = 6.0
 STARTING_S = 15.0
 """A worker that has just started loads its model; what it holds then is its size."""
 SETTLE_S = 5.0
-SAME_WORKER_S = 30.0
-"""Before the same worker is recycled again."""
+RESTARTING_S = 6.0
+"""The same for one whose predecessor's size is known."""
 LEAK_S = 60.0
 """A slope that has held for so long is a leak."""
 LEAK_BYTES_S = 16 * 2**10
@@ -66,6 +66,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     size: int
     """When it had settled."""
+    known: bool = False
+    """`size` is a predecessor's, until it has settled itself."""
     slope: float = 0.0
     """Bytes a second."""
     growing_since: float = math.inf
@@ -78,7 +80,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     trimmed: bool = False
     trimmed_at: float = -math.inf
     recycled_at: float = -math.inf
-    recycled: Mapping[str, float] = msgspec.field(default_factory=dict)
+    sizes: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Of workers that were recycled, when they had settled."""
     lighter: int = 0
     """Variants to go down the ladder for memory's sake."""
     lighter_at: float = -math.inf
@@ -89,10 +92,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = True
 
 
-def step(state: State, usage: Usage, budget: int, now: float) -> tuple[State, tuple[Action, ...]]:
-    """One count."""
-    workers = {name: _follow(state.workers.get(name), held, now) for name, held in usage.workers.items()}
-    growth = sum(max(worker.slope, 0.0) for worker in workers.values())
+def step(state: State, usage: Usage, budget: int, now: float, variants: int = 1) -> tuple[State, tuple[Action, ...]]:
+    """One count. `variants`: so many are on the ladder."""
+    workers = {
+        name: _follow(state.workers.get(name), held, state.sizes.get(name), now) for name, held in usage.workers.items()
+    }
+    growth = sum(max(worker.slope, 0.0) for worker in workers.values() if not _loads(worker))
     foretold = usage.used_bytes + growth * REACT_S
     slowed = state.high_events is not None and usage.high_events > state.high_events
     at_limit = state.max_events is not None and usage.max_events > state.max_events
@@ -104,39 +109,49 @@ def step(state: State, usage: Usage, budget: int, now: float) -> tuple[State, tu
         workers=workers,
         high_events=usage.high_events,
         max_events=usage.max_events,
-        recycled={name: at for name, at in state.recycled.items() if now - at < SAME_WORKER_S},
     )
     actions: list[Action] = []
     state = _trim(state, soft, usage.used_bytes < SOFT_OFF * budget, why, now, actions)
     state = _recycle(state, usage, budget, hard, growth, why, now, actions)
-    state = _lighter(state, soft, hard, now)
+    state = _lighter(state, soft, hard, variants, now)
     return state, tuple(actions)
 
 
-def _follow(old: Worker | None, held: int, now: float) -> Worker:
-    """A process of that name; one that is much smaller than before is a new one."""
+def _follow(old: Worker | None, held: int, size: int | None, now: float) -> Worker:
+    """A process of that name; one that is much smaller than before is a new one. `size`: its predecessor's."""
     if old is None or held < 0.7 * old.held:
-        return Worker(since=now, at=now, held=held, size=held)
+        return Worker(since=now, at=now, held=held, size=size or held, known=size is not None)
     seconds = now - old.at
     if seconds <= 0:
         return old
     share = 1 - math.exp(-seconds / SLOPE_S)
-    starting = now - old.since < STARTING_S
+    starting = now - old.since < (RESTARTING_S if old.known else STARTING_S)
     slope = old.slope + share * ((held - old.held) / seconds - old.slope)
     growing = slope > LEAK_BYTES_S and not starting
-    since = min(old.growing_since, now) if growing else math.inf
-    # A worker that loads is not a leak yet, but its slope is believed: it may be one that leaks from the start.
+    size = old.size if starting and old.known else max(old.size, held) if starting else min(old.size, held)
     return Worker(
-        since=old.since, at=now, held=held, size=max(old.size, held) if starting else min(old.size, held), slope=slope,
-        growing_since=since,
-    )  # fmt: skip
+        since=old.since,
+        at=now,
+        held=held,
+        size=size,
+        known=old.known,
+        slope=slope,
+        growing_since=min(old.growing_since, now) if growing else math.inf,
+    )
+
+
+def _loads(worker: Worker) -> bool:
+    """Whether its growth is that of a start: foretelling from it would end every worker while it loads."""
+    if worker.known:
+        return worker.held <= worker.size * 1.05
+    return worker.at - worker.since < STARTING_S
 
 
 def _trim(state: State, soft: bool, calm: bool, why: str, now: float, actions: list[Action]) -> State:
     if soft and not state.trimmed:
         actions += [Trim(), Move(kind="memory_trim", reason=f"caches are trimmed and queues kept short: {why}")]
         return msgspec.structs.replace(state, trimmed=True, trimmed_at=now)
-    if state.trimmed and calm and not soft and now - state.trimmed_at >= LIGHTER_S:
+    if state.trimmed and calm and not soft and now - max(state.trimmed_at, state.recycled_at) >= CALM_S:
         actions.append(Trim(on=False))
         return msgspec.structs.replace(state, trimmed=False)
     return state
@@ -145,7 +160,7 @@ def _trim(state: State, soft: bool, calm: bool, why: str, now: float, actions: l
 def _recycle(
     state: State, usage: Usage, budget: int, hard: bool, growth: float, why: str, now: float, actions: list[Action]
 ) -> State:
-    name = _grown_most(state, now)
+    name = _grown_most(state)
     if now - state.recycled_at < SETTLE_S:
         return state
     if name is None:
@@ -172,27 +187,22 @@ def _recycle(
              f"{_mib(worker.held)}, {worker.slope / 2**20:+.2f} MiB/s; {why}"),
     ]  # fmt: skip
     workers = {other: value for other, value in state.workers.items() if other != name}
-    return msgspec.structs.replace(
-        state, workers=workers, recycled_at=now, recycled={**state.recycled, name: now}, held=True
-    )
+    sizes = {**state.sizes, name: worker.size}
+    return msgspec.structs.replace(state, workers=workers, sizes=sizes, recycled_at=now, held=True)
 
 
-def _grown_most(state: State, now: float) -> str | None:
-    """Of those that may be recycled: the one that holds most beyond its size, or will soon."""
-    grown = {
-        name: worker.held - worker.size + max(worker.slope, 0.0) * REACT_S
-        for name, worker in state.workers.items()
-        if name not in state.recycled
-    }
+def _grown_most(state: State) -> str | None:
+    """The one that holds most beyond its size."""
+    grown = {name: worker.held - worker.size for name, worker in state.workers.items()}
     name = max(grown, key=lambda name: grown[name], default=None)
     return name if name is not None and grown[name] >= GROWN_BYTES else None
 
 
-def _lighter(state: State, soft: bool, hard: bool, now: float) -> State:
+def _lighter(state: State, soft: bool, hard: bool, variants: int, now: float) -> State:
     """Whether the variant has to give way, and for how long."""
     if soft:
         due = hard and state.trimmed and now - max(state.trimmed_at, state.lighter_at, state.recycled_at) >= LIGHTER_S
-        if due and _grown_most(state, now) is None:
+        if due and state.lighter + 1 < variants and _grown_most(state) is None:
             return msgspec.structs.replace(
                 state, lighter=state.lighter + 1, lighter_at=now, calm_since=math.inf, tried=min(state.tried + 1, 5)
             )

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -63,6 +64,21 @@ MEMORY = 0.998
 """Of the scores, each learned sample."""
 ENOUGH = 60
 """Learned samples, from which on a deviation can be relied upon."""
+
+
+class _Candidate(Protocol):
+    """What both kinds have."""
+
+    @property
+    def constant(self) -> float: ...
+    @property
+    def lagged(self) -> float: ...
+    @property
+    def gain(self) -> float: ...
+    @property
+    def p11(self) -> float: ...
+    @property
+    def score(self) -> float: ...
 
 
 class Quick(msgspec.Struct, frozen=True):
@@ -318,17 +334,17 @@ def believe(model: ThermalModel) -> Belief:
     )
 
 
-def _together(cells: Sequence[Quick] | Sequence[Slow]) -> tuple[float, float, float, float]:
+def _together(cells: Sequence[_Candidate]) -> tuple[float, float, float, float]:
     """(gain, its deviation, time constant, lagged load)."""
-    weights = [math.exp(cell.score) for cell in cells]
-    whole = sum(weights)
+    whole = sum(math.exp(cell.score) for cell in cells)
     gain = constant = lagged = variance = 0.0
-    for weight, cell in zip(weights, cells, strict=True):
-        gain += weight / whole * cell.gain
-        constant += weight / whole * math.log(cell.constant)
-        lagged += weight / whole * cell.lagged
-    for weight, cell in zip(weights, cells, strict=True):
-        variance += weight / whole * (cell.p11 + (cell.gain - gain) ** 2)
+    for cell in cells:
+        weight = math.exp(cell.score) / whole
+        gain += weight * cell.gain
+        constant += weight * math.log(cell.constant)
+        lagged += weight * cell.lagged
+    for cell in cells:
+        variance += math.exp(cell.score) / whole * (cell.p11 + (cell.gain - gain) ** 2)
     return gain, math.sqrt(variance), math.exp(constant), lagged
 
 
