@@ -39,7 +39,7 @@ PEERS = {
 """Who may be imported on one's own floor."""
 
 ONLY = {
-    "budget": {"board", "config"},
+    "budget": {"board", "catalogue", "config"},
     "client": {"wire"},
     "perception": {"config", "ipc"},
 }

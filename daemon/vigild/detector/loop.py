@@ -25,9 +25,10 @@ from vigild.detector.filter import Filter
 from vigild.detector.model import Model
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
-from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector
+from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector, Trim
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
+from vigild.ipc.worker import trim
 from vigild.log import logger
 
 log = logger("detector")
@@ -153,6 +154,9 @@ class Loop:
             if isinstance(message, Detach):
                 if (feed := self._feeds.get(message.link)) is not None:
                     self._drop(feed, "it is no longer wanted")
+            elif isinstance(message, Trim):
+                gc.collect()
+                trim()
             elif isinstance(message, SetBounds):
                 self._filter = passing(self._model, message.min_score, message.max_results)
             elif isinstance(message, LoadModel):

@@ -24,6 +24,7 @@ from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
+from vigild.hub.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
@@ -34,6 +35,9 @@ from vigild.wire.requests import RequestError
 
 SWEEP_S = 0.5
 """Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
+SAVE_S = 600.0
+"""Between two writings of what was learned: an SD card wears out."""
 
 SERVICE_S = 0.5
 """Between looks at what systemd is to be told; the watchdog's time-out is ten seconds and more."""
@@ -99,6 +103,8 @@ class _Daemon:
         """In force, and what they were worked out from."""
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._learned = Learned(sysfs_root)
+        self._next_save_ns = 0
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
@@ -122,6 +128,7 @@ class _Daemon:
             finish,
             exit_at_end=self._exit_at_end,
             root=self._root,
+            kept=self._learned.load(),
         )
         self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
@@ -155,6 +162,8 @@ class _Daemon:
     async def _stop(self, server: Server, grace_s: float) -> None:
         self._hub.stop()
         self._reader.close()
+        if (model := self._hub.keeper.learned) is not None:
+            self._learned.save(model)
         deadline_s = time.monotonic() + STOP_S
         while running_pids() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.01)
@@ -198,7 +207,15 @@ class _Daemon:
         while True:
             now_ns = time.monotonic_ns()
             # Each by itself, so that a fault in one of them stops neither the others nor the clock.
-            for part in (self._serve, self._hub.tick, self._read, self._sweep, self._print, self._tell_systemd):
+            for part in (
+                self._serve,
+                self._hub.tick,
+                self._read,
+                self._keep_learned,
+                self._sweep,
+                self._print,
+                self._tell_systemd,
+            ):
                 try:
                     part(now_ns)
                 except Exception as error:
@@ -222,6 +239,13 @@ class _Daemon:
 
     def _serve(self, now_ns: int) -> None:
         self._server.tick(now_ns / 1e9)
+
+    def _keep_learned(self, now_ns: int) -> None:
+        """What was learned of the board survives a power cut, but for the last minutes."""
+        if now_ns >= self._next_save_ns:
+            if self._next_save_ns and (model := self._hub.keeper.learned) is not None:
+                self._learned.save(model)
+            self._next_save_ns = now_ns + round(SAVE_S * 1e9)
 
     def _sweep(self, now_ns: int) -> None:
         """End what nobody owns any more."""

@@ -26,6 +26,12 @@ class Exit(Message):
     """Stop now, in order: release devices, kill children, exit 0."""
 
 
+class Trim(Message):
+    """Memory is short: give back what can be done without, now and (`on`) from now on."""
+
+    on: bool
+
+
 class Detach(Message):
     """Close this link: its other end is gone or no longer wanted."""
 
@@ -260,7 +266,7 @@ class Result(Message):
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
-ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
+ToCamera = Exit | Trim | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
 FromCamera = CameraLane | CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
-ToDetector = Exit | Detach | LoadModel | AttachDetector | SetBounds
+ToDetector = Exit | Trim | Detach | LoadModel | AttachDetector | SetBounds
 FromDetector = ModelReady | ModelRefused | Result

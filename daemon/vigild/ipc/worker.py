@@ -43,6 +43,13 @@ def die_with(parent: int, sig: int = signal.SIGKILL) -> None:
         os._exit(0)
 
 
+def trim() -> None:
+    """Have the C library give its free memory back to the kernel (malloc_trim(3)), where it can."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc; musl has none
+        libc.malloc_trim(0)
+
+
 def start(argv: list[str] | None = None) -> Inherited:
     """The first call of a worker's main, before anything heavy is imported."""
     parser = argparse.ArgumentParser(description="a vigild worker; started by the hub, not by hand")
