@@ -58,7 +58,7 @@ def found(shared_board: Board) -> Iterator[dict[str, Any]]:
         ("open closed device", "EPERM", "DevicePolicy= and DeviceAllow="),
         ("user namespace", "EPERM", "RestrictNamespaces="),
         ("mount namespace", "EPERM", "RestrictNamespaces="),
-        ("writable code", "EPERM", "MemoryDenyWriteExecute="),
+        ("writable code", "EPERM EACCES", "MemoryDenyWriteExecute="),  # by seccomp, or by a newer kernel's own means
         ("personality", "EPERM", "LockPersonality="),
         ("realtime", "EPERM", "RestrictRealtime="),
         ("priority", "EPERM", "SystemCallFilter=~@resources"),
@@ -72,7 +72,7 @@ def found(shared_board: Board) -> Iterator[dict[str, Any]]:
     ],
 )
 def test_what_it_cannot_do(found: dict[str, Any], attempted: str, answer: str, because_of: str) -> None:
-    assert found[attempted] == answer, because_of
+    assert found[attempted] in answer.split(), because_of
 
 
 @pytest.mark.parametrize("attempted", ["write state", "write tmp", "open null", "AF_NETLINK", "libusb"])
@@ -132,7 +132,7 @@ def test_with_the_drop_in_it_has_the_network_and_nothing_more(board: Board) -> N
     assert found["AF_PACKET"] == "EAFNOSUPPORT"
     assert found["write /usr"] == "EROFS"
     for attempted in ("open closed device", "mount", "user namespace", "writable code"):
-        assert found[attempted] == "EPERM", attempted
+        assert found[attempted] in ("EPERM", "EACCES"), attempted
 
 
 # ---- as systemd itself judges it
