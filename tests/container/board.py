@@ -113,7 +113,8 @@ class Board:
                 f"--directory={self.root}",
                 f"--machine={self._net}",
                 f"--network-namespace-path=/run/netns/{self._net}",
-                "--capability=CAP_NET_ADMIN",
+                # What systemd on a board has too: to set up services' networks, and OOMScoreAdjust= below 0.
+                "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
                 "--register=no",
                 "--keep-unit",
                 "--kill-signal=SIGRTMIN+3",

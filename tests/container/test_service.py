@@ -17,6 +17,7 @@ from service import SOCKET, configure, connect, drop_in, main_pid, network, pids
 from system.harness import Client
 from system.pictures import write_pictures
 
+SYSTEMD = Path(__file__).parents[2] / "systemd"
 SERVERS = Path(__file__).parents[1] / "system/servers"
 
 TWO_CAMERAS = '[camera.front]\nsource = "testcard"\n[camera.back]\nsource = "{}"\n'
@@ -143,6 +144,21 @@ def test_a_reload_that_is_refused_fails_and_changes_nothing(board: Board) -> Non
     said = [entry["MESSAGE"] for entry in board.journal("vigild.service", f"_PID={pid}", "VIGILD_EVENT=reload_failed")]
     assert "camera.front.fps" in said[-1]
     watch(board)
+
+
+def test_with_notify_reload_systemd_itself_waits_for_the_reload(board: Board) -> None:
+    version = int(board.run("systemctl --version").split()[1])
+    if version < 253:
+        pytest.skip(f"systemd {version} does not know notify-reload; VIGILD_SUITE=trixie has one that does")
+    drop_in(board, (SYSTEMD / "optional/notify-reload.conf").read_text(), "notify-reload")
+    board.run("systemctl start vigild")
+    configure(board, '[camera.front]\nsource = "testcard"\nfps = 5\n')
+    board.run("systemctl reload vigild", timeout_s=20)
+    assert connect(board).ask(type="status")["config"]["camera.front.fps"] == 5
+    configure(board, '[camera.front]\nsource = "testcard"\nfps = 0\n')
+    board.run("systemctl reload vigild", timeout_s=20)
+    assert "reload refused: " in show(board, "StatusText")
+    assert show(board, "ActiveState") == "active"
 
 
 # ---- faults
