@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vigild.camera import jpeg
+from vigild.camera import exif, jpeg
 from vigild.camera.frames import BadFrame, Buffers, Picture
-from vigild.camera.orientation import Orientation, Pixels
+from vigild.camera.orientation import Pixels
 from vigild.camera.sources.base import Grab, Opened, SourceFailed
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -79,7 +79,7 @@ class ImagesSource:
             pixels = jpeg.decode(data)
             orientation = header.orientation
         else:
-            orientation = Orientation()
+            orientation = exif.orientation(data)
             pixels = _decode(data)
         if pixels is None:
             raise BadFrame(f"{name} is not a picture that can be decoded ({len(data)} bytes)")
@@ -102,8 +102,9 @@ class ImagesSource:
 
 
 def _decode(data: bytes) -> Pixels | None:
-    """PNG, BMP, WebP; OpenCV turns them upright itself. None when it cannot."""
+    """PNG, BMP, WebP, as stored: which of them OpenCV turns upright differs from version to version."""
     if not data:
         return None
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     return pixels

@@ -125,5 +125,4 @@ def picture(data: bytes) -> Picture:
     header = jpeg.parse_header(data)
     if header is None:
         raise BadFrame(f"{len(data)} bytes that begin and end like a JPEG but have no valid header")
-    # A camera's EXIF orientation is not used: `rotate` says how it hangs.
-    return Picture(header.width, header.height, data=data)
+    return Picture(header.width, header.height, data=data, orientation=header.orientation)
