@@ -56,7 +56,7 @@ def tag(exif: bytes) -> int | None:
 
 
 def _png(data: bytes) -> int:
-    """Chunks are length, type, content, CRC; eXIf may stand before or behind the picture's data (PNG extensions 1.5)."""
+    """Chunks are length, type, content, CRC; eXIf may stand before or behind the data (PNG extensions 1.5)."""
     at = len(_PNG)
     for _ in range(_MAX_CHUNKS):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]

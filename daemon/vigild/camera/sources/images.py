@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from vigild.camera import exif, jpeg
 from vigild.camera.frames import BadFrame, Buffers, Picture
-from vigild.camera.orientation import Pixels
+from vigild.camera.sources import still
 from vigild.camera.sources.base import Grab, Opened, SourceFailed
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -74,17 +70,11 @@ class ImagesSource:
             data = path.read_bytes()
         except OSError as error:
             raise BadFrame(f"{name} cannot be read ({error.strerror})") from None
-        header = jpeg.parse_header(data)
-        if header is not None:
-            pixels = jpeg.decode(data)
-            orientation = header.orientation
-        else:
-            orientation = exif.orientation(data)
-            pixels = _decode(data)
-        if pixels is None:
+        picture = still.decode(data)
+        if picture is None:
             raise BadFrame(f"{name} is not a picture that can be decoded ({len(data)} bytes)")
-        height, width = pixels.shape[:2]
-        return Picture(width, height, pixels=pixels, orientation=orientation, file=name)
+        picture.file = name
+        return picture
 
     def skip(self, frames: int) -> int:
         skipped = min(frames, len(self._names) - self._next)
@@ -99,12 +89,3 @@ class ImagesSource:
 
     def close(self) -> None:
         self._names = []
-
-
-def _decode(data: bytes) -> Pixels | None:
-    """PNG, BMP, WebP, as stored: which of them OpenCV turns upright differs from version to version."""
-    if not data:
-        return None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return pixels
