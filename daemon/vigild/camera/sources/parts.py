@@ -129,8 +129,8 @@ def quoted(data: bytes) -> str:
     text = data.decode(errors="replace")
     if "\0" in text or text.count("\ufffd") > len(text) // 8 or not text.strip():
         return ""
-    if is_page(data):
-        text = _UNSEEN.sub(" ", text)
+    if is_page(data) and (seen := _UNSEEN.sub(" ", text)).strip():
+        text = seen  # of a page without words, its marks say what it is
     return " ".join(plain.name(text).split())[:_QUOTED].strip().replace('"', "'")
 
 
@@ -143,7 +143,7 @@ def describe(begin: bytes, total: int) -> str:
     """What `total` bytes are that hold no picture, from their begin."""
     words = quoted(begin)
     if is_page(begin):
-        return f'a web page that begins "{words}"' if words else "a web page without text"
+        return f'a web page that begins "{words}"'
     if words:
         return f'text that begins "{words}"'
     return f"{total} bytes with no JPEG in them" if total else "nothing"
