@@ -82,7 +82,7 @@ class HttpSource:
         page = head.type.startswith("text/") and not self._splitter.other_parts
         if not self._splitter.complete and (self._ended or page):
             raise SourceFailed("open", self._no_picture(head))
-        if self._ended:
+        if self._ended and self._splitter.complete == 1:
             self.paced = True
             fps = self._config.fps or STILLS_A_SECOND
             return Opened(fps, f"HTTP, {self._where}, a picture alone ({kind}), asked for {fps:g} times a second")

@@ -20,6 +20,7 @@ MAX_TYPES = 16
 """Content types that are counted apart; what a sender makes up beyond them is counted together."""
 
 _TYPES_TOLD = 3
+_NO_TYPE = "no type"
 MAX_DELIMITER_BYTES = 80
 """Its mark's: RFC 2046 allows 70 for the boundary; dashes and line ends come on top."""
 _MAX_LENGTH_DIGITS = 10
@@ -59,6 +60,8 @@ class Parts:
         """A line outside of pictures, without its end."""
         if line.startswith(b"--"):
             self.close()
+            if self._delimiter and line == self._delimiter + b"--":
+                return  # the last of all: no part follows it
             if line != self._delimiter:
                 self._delimiter, self.mark = line, _mark(line)
             self.in_headers, self.in_body = True, False
@@ -104,7 +107,7 @@ class Parts:
         """The part is over."""
         if (self.in_body or self.type) and not self._gave:
             known = self.type in self._without or len(self._without) < MAX_TYPES
-            self._without[(self.type or "no type") if known else "other types"] += 1
+            self._without[(self.type or _NO_TYPE) if known else "other types"] += 1
         self.in_body = self.in_headers = False
         self._gave = True
 
@@ -115,9 +118,12 @@ class Parts:
 
     def words(self) -> str:
         """What came instead of pictures, as "12 parts of image/png"; empty when nothing did."""
+        without = self._without.copy()
+        if self.in_body and not self._gave:  # the one that is not over yet
+            without[self.type or _NO_TYPE] += 1
         kinds = [
             f"{count} part{'s' if count > 1 else ''} of {plain.name(kind)}"
-            for kind, count in self._without.most_common(_TYPES_TOLD)
+            for kind, count in without.most_common(_TYPES_TOLD)
         ]
         begin = quoted(self._text)
         begins = f' (the first begins "{begin}")' if kinds and begin else ""
