@@ -61,8 +61,9 @@ test-unit: setup
 test-system: setup
 	$(BIN)/python -m pytest tests/system
 
-# What depends on the runtime, on tflite-runtime.
+# What depends on the runtime, or on the version of OpenCV and NumPy that comes with it, on tflite-runtime.
 RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
+  $(addprefix tests/unit/test_camera_,convert.py images.py jpeg.py mjpeg.py upright.py) \
   tests/unit/test_selftest_conduct.py \
   tests/system/test_replay.py tests/system/test_accuracy.py tests/system/test_selftest.py
 

@@ -83,7 +83,9 @@ def encode(frame: Frame, orientation: Orientation, overlay: Overlay | None) -> b
     orientation = picture.orientation.then(orientation)
     if picture.data is not None:
         header = jpeg.parse_header(picture.data)
-        if overlay is None and orientation.is_identity and header is not None and header.has_tables:
+        # Whoever shows the file turns it as its EXIF data say: these must have nothing to say.
+        plain = orientation.is_identity and header is not None and header.orientation.is_identity
+        if overlay is None and plain and header is not None and header.has_tables:
             return picture.data
         pixels = jpeg.decode(picture.data)
         if pixels is None:
