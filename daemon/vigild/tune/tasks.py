@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from vigild import files
 from vigild.config.schema import ModelConfig
 from vigild.sandbox.child import Answer, Step, Task, main
 from vigild.tune import cocofile
@@ -255,9 +256,9 @@ def png(argument: bytes, step: Step) -> Answer:
     if not done:
         return {"code": "png", "refused": "OpenCV cannot write a PNG file"}
     try:
-        Path(task.path).write_bytes(data.tobytes())
-    except OSError as error:
-        return {"code": "png", "refused": f"{task.path} cannot be written: {error.strerror}"}
+        files.write_whole(Path(task.path), data.tobytes())
+    except files.CannotWrite as error:
+        return {"code": "png", "refused": str(error)}
     return {}
 
 
