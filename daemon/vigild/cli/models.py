@@ -148,6 +148,8 @@ def _lines(entry: Entry, variant: Variant) -> Iterable[tuple[str, str]]:
     )
     if variant.coco_ap is not None:
         yield "COCO AP", f"{variant.coco_ap:.3f}" + (f" ({variant.coco_ap_source})" if variant.coco_ap_source else "")
+    if variant.min_score:
+        yield "scores", ", ".join(f"{label} from {score:.2f} on" for label, score in variant.min_score.items())
     yield "license", variant.license
     yield "labels", str(Path(entry.folder) / variant.labels) if variant.labels else ""
     if variant.anchors is not None or variant.anchors_file:

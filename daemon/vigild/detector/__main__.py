@@ -41,6 +41,7 @@ def main() -> int:
     from vigild.detector.filter import Filter
     from vigild.detector.loop import Loop, tell
     from vigild.detector.model import load
+    from vigild.minscores import MinScores
 
     try:
         model = load(message.config, message.delegate, message.runtime, lane.enter)
@@ -48,7 +49,8 @@ def main() -> int:
         tell(channel, ModelRefused(code=refused.code, message=refused.message))
         return REFUSED_EXIT
     config = message.config
-    filter_ = Filter(model.labels, config.min_score, config.max_results, config.labels_allowed, config.labels_denied)
+    scores = MinScores(model.ready.min_scores, config.min_score)
+    filter_ = Filter(model.labels, scores, config.max_results, config.labels_allowed, config.labels_denied)
     if unknown := filter_.unknown(model.labels):
         model.ready.warnings.append(f"no class of the model is called {', '.join(unknown)}")
     tell(channel, model.ready)

@@ -29,6 +29,7 @@ from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import Frame, RingClosed, RingReader
 from vigild.log import logger
+from vigild.minscores import MinScores
 
 log = logger("detector")
 
@@ -152,9 +153,8 @@ class Loop:
 
     def _set_filter(self, message: SetFilter) -> None:
         labels = self._model.labels
-        self._filter = Filter(
-            labels, message.min_score, message.max_results, message.labels_allowed, message.labels_denied
-        )
+        scores = MinScores(self._model.ready.min_scores, message.min_score)
+        self._filter = Filter(labels, scores, message.max_results, message.labels_allowed, message.labels_denied)
         if unknown := self._filter.unknown(labels):
             log.warning("no class of the model is called %s", ", ".join(unknown))
 

@@ -183,7 +183,8 @@ class AttachDetector(Message):
 class SetFilter(Message):
     """Which detections to report from now on."""
 
-    min_score: float
+    min_score: float | None
+    """None: the model's own, ModelReady.min_scores."""
     max_results: int
     labels_allowed: list[str]
     labels_denied: list[str]
@@ -212,6 +213,8 @@ class ModelReady(Message):
     notes: list[str]
     """What was decided and why (output order, normalisation, label source), for the log."""
     warnings: list[str]
+    min_scores: dict[str, float] = {}
+    """By label: the score from which the manifest would report a class; others: vigild.minscores.DEFAULT."""
 
 
 class ModelRefused(Message):
