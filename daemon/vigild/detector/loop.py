@@ -30,6 +30,7 @@ from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
 from vigild.ipc.worker import trim
 from vigild.log import logger
+from vigild.minscores import MinScores
 
 log = logger("detector")
 
@@ -261,9 +262,9 @@ class Loop:
                 self._obey()
 
 
-def passing(model: Model, min_score: float, max_results: int) -> Filter:
+def passing(model: Model, min_score: float | None, max_results: int) -> Filter:
     """What the hub is told: all above the model's own threshold, bounded. What is reported, the hub decides."""
-    floor = 0.0 if model.has_op else min(PASSED_SCORE, min_score)
+    floor = 0.0 if model.has_op else min(PASSED_SCORE, MinScores(model.ready.min_scores, min_score).least())
     return Filter(model.labels, floor, max(PASSED_DETECTIONS, max_results))
 
 

@@ -35,7 +35,7 @@ from vigild.hub.budget_keeper import BudgetKeeper
 from vigild.hub.snapshots import Snapshots
 from vigild.hub.state import State
 from vigild.ipc.messages import Result
-from vigild.perception.chain import Chain
+from vigild.perception.chain import Chain, Step
 from vigild.perception.filter import filter_of
 from vigild.perception.observation import Observation, observed
 from vigild.perception.order import Order
@@ -196,6 +196,7 @@ class Hub:
                 self._detectors_changed(now_ns)
             case events.ModelTaken(ready=ready):
                 self.keeper.model_taken(ready, self.config)
+                self._change_chains()
                 self._detectors_changed(now_ns)
             case events.CameraEnded(camera=camera, lost=lost):
                 self.lost += lost
@@ -237,8 +238,16 @@ class Hub:
     def _sight(self, camera: str) -> _Sight:
         sight = self._sights.get(camera)
         if sight is None:
-            sight = self._sights[camera] = _Sight(Chain([filter_of(self.config.model)]))
+            sight = self._sights[camera] = _Sight(Chain(self._steps()))
         return sight
+
+    def _steps(self) -> list[Step]:
+        model = self.fleet.detectors.model
+        return [filter_of(self.config.model, model.min_scores if model is not None else {})]
+
+    def _change_chains(self) -> None:
+        for sight in self._sights.values():
+            sight.chain.change(self._steps())
 
     def _result(self, event: events.ResultArrived) -> None:
         result = event.result
@@ -340,5 +349,4 @@ class Hub:
         for name in changes.cameras_added:
             self.fleet.add_camera(name, config.camera[name])
         self.fleet.set_model(self.keeper.operating(config.model))
-        for sight in self._sights.values():
-            sight.chain.change([filter_of(config.model)])
+        self._change_chains()

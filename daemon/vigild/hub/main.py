@@ -30,6 +30,7 @@ from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
+from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
 
@@ -66,15 +67,17 @@ def main(
     exit_at_end: bool,
     show: bool,
     early_signals: Sequence[int],
+    terminal: Terminal,
 ) -> int:
     """Run the daemon; returns the exit status.
 
     `read_config` reads and validates the configuration again, for reload. `show`: print what runs
-    and a line a second. `early_signals`: what arrived while modules were being imported.
+    and a line a second. `early_signals`: what arrived while modules were being imported. `terminal`: with its own
+    terminal gone the daemon ends; a SIGHUP from elsewhere means reload.
     """
     # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
     faulthandler.enable()
-    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show)
+    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show, terminal)
     return asyncio.run(daemon.run(early_signals))
 
 
@@ -89,7 +92,9 @@ class _Daemon:
         sysfs_root: Path,
         exit_at_end: bool,
         show: bool,
+        terminal: Terminal,
     ) -> None:
+        self._terminal = terminal
         self._config = config
         self._read_config = read_config
         self._config_file = config_file
@@ -142,10 +147,10 @@ class _Daemon:
         except (SocketInUse, SocketUnusable) as error:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
-        self._console = Console(hub.state, self._api.socket_path) if self._show else None
+        self._console = Console(hub.state, self._api.socket_path, self._end_with_terminal) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, hub.finish, 0, f"stopping ({signal.Signals(number).name})")
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         if signal.SIGTERM in early_signals or signal.SIGINT in early_signals:
             loop.call_soon(hub.finish, 0, "stopping (asked while starting)")
         hub.start()
@@ -191,6 +196,18 @@ class _Daemon:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _hung_up(self) -> None:
+        """SIGHUP: its own terminal went away, or somebody asks for a reload."""
+        if not self._end_with_terminal():
+            self._keep(self._reload())
+
+    def _end_with_terminal(self) -> bool:
+        """Whether the daemon ends because the terminal that it was typed in is gone."""
+        gone = self._terminal.gone()
+        if gone:
+            self._hub.finish(0, "stopping (the terminal is gone)")
+        return gone
 
     async def _reload(self) -> None:
         self._service.reloading(time.monotonic_ns())

@@ -193,7 +193,8 @@ class AttachDetector(Message):
 class SetBounds(Message):
     """What the hub will report from now on: the detector passes more than that, and no less."""
 
-    min_score: float
+    min_score: float | None
+    """None: the model's own, ModelReady.min_scores."""
     max_results: int
 
 
@@ -220,6 +221,8 @@ class ModelReady(Message):
     notes: list[str]
     """What was decided and why (output order, normalisation, label source), for the log."""
     warnings: list[str]
+    min_scores: dict[str, float] = {}
+    """By label: the score from which the manifest would report a class; others: vigild.minscores.DEFAULT."""
 
 
 class ModelRefused(Message):
