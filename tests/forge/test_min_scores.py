@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forge.evaluation.evaluate import Detection
-from forge.evaluation.min_scores import FEWEST_OBJECTS, Outcome, in_pictures
+from forge.training.min_scores import FEWEST_OBJECTS, Outcome, in_pictures
 
 HERE, FAR = (0.1, 0.1, 0.4, 0.4), (0.6, 0.6, 0.9, 0.9)
 

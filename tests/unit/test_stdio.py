@@ -28,11 +28,12 @@ WORDS = {
     "reload": ["--socket", "/nonexistent"],
     "swap": ["x", "--socket", "/nonexistent"],
     "doctor": ["-o", "x=1"],
+    "sensors": ["--once"],
     "selftest": ["-o", "x=1"],
     "tune": ["-o", "x=1"],
     "models": ["list"],
 }
-STATUS = {"run": 2, "check": 1, "config": 0, "doctor": 2, "selftest": 2, "tune": 2, "models": 0}
+STATUS = {"run": 2, "check": 1, "config": 0, "sensors": 0, "doctor": 2, "selftest": 2, "tune": 2, "models": 0}
 NO_DAEMON = 3
 
 

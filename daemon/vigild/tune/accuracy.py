@@ -1,7 +1,7 @@
 """How right a loaded model is on pictures: against another build, known truth, or annotations.
 
-    seen = look(model, pictures("", 24), config)
-    judge(seen, reference, annotations, MinScores())
+    seen = look(model, pictures, everything=False, scores=MinScores(), limit=20)
+    judge(seen, model.labels, MinScores(), reference=[...], reference_name="float32", annotations=None)
 
 Runs in the process that may die; a picture goes through the camera worker's converter, so the model
 gets the very bytes that it gets in the daemon.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from forge.evaluation.evaluate import Runner
-    from forge.evaluation.min_scores import Image, Point, Reports
+    from forge.training.min_scores import Image, Point, Reports
 
 CLASSES = ("person", "car", "motorcycle", "bus", "truck")
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a table for each model, and the line for its manifest."""
     from forge.evaluation.evaluate import Runner
-    from forge.evaluation.min_scores import on_photos
+    from forge.training.min_scores import on_photos
     from forge.training.photos import load_photos
 
     classes = tuple(options.classes.split(","))
@@ -80,7 +80,7 @@ def _table(
     videos: Sequence[str],
 ) -> str:
     """Markdown: a row a class; in each cell at its own threshold, and at 0.5."""
-    from forge.evaluation.min_scores import in_pictures
+    from forge.training.min_scores import in_pictures
 
     both = [{label: point.score for label, point in points.items()} for points in (best, usual)]
     still = [in_pictures(runner, pictures, scores) for scores in both]
@@ -101,7 +101,7 @@ def _table(
 
 
 def _in_videos(runner: Runner, videos: Sequence[str], scores: Mapping[str, float]) -> dict[str, Reports]:
-    from forge.evaluation.min_scores import Reports, in_video
+    from forge.training.min_scores import Reports, in_video
 
     total = {label: Reports(0, 0.0) for label in scores}
     for given in videos:
