@@ -164,7 +164,8 @@ class CameraWorker:
         overlays = {overlay.frame: overlay for overlay in message.results}
         frame = camera.held.borrow(overlays)
         if frame is None:
-            self.tell(Snapshot(request=message.request, error=f"camera {message.camera} holds no inferred frame now"))
+            error = f"camera {message.camera} holds no inferred frame now"
+            self.tell(Snapshot(request=message.request, error=error, passed=True))
             return
         try:
             overlay = overlays[frame.number] if message.annotate else None

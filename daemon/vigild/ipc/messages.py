@@ -163,6 +163,8 @@ class Snapshot(Message):
     height: int = 0
     bytes_: int = 0
     error: str = ""
+    passed: bool = False
+    """With `error`: none of the frames that were asked for is held any more; newer ones may be."""
 
 
 # ---- hub -> detector worker
