@@ -2,6 +2,8 @@
 #
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
+#   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
+#                    and debootstrap installed; else it skips and says so
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
@@ -18,7 +20,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite forge-setup forge-setup-tf test-forge models bench fuzz clean
+.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench fuzz clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +70,10 @@ test-tflite:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
 	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(RUNTIME_TESTS); \
 	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
+
+# The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
+test-container: setup
+	$(BIN)/python -m pytest tests/container
 
 test: lint
 	$(BIN)/python -m pytest tests/unit tests/system
