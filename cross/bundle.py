@@ -1,15 +1,15 @@
 """One file with everything a board needs: dist/vigild-VERSION-TARGET.tar.
 
-    path = make(target, key)           # the same input gives the same bytes
-    bundle = Bundle.open(path)
+path = make(target, key)           # the same input gives the same bytes
+bundle = Bundle.open(path)
 
-    SHA256SUMS, SHA256SUMS.sig         what is in it; the signature, if there is a key
-    allowed_signers                    the key's public half, for a board that knows none yet
-    bundle.json                        target, version, which wheel is what
-    lock.txt wheels/                   what is installed, and pip itself
-    systemd/ vigild.toml share/        units, the first configuration, pages
-    guard/ vigild-deploy               the installer, and its own units
-    sbom.cdx.json                      what is in it, for programs
+SHA256SUMS, SHA256SUMS.sig         what is in it; the signature, if there is a key
+allowed_signers                    the key's public half, for a board that knows none yet
+bundle.json                        target, version, which wheel is what
+lock.txt wheels/                   what is installed, and pip itself
+systemd/ vigild.toml share/        units, the first configuration, pages
+guard/ vigild-deploy               the installer, and its own units
+sbom.cdx.json                      what is in it, for programs
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from cross.errors import CrossError
-from cross.target import REPOSITORY, Target, tomllib
+from cross.target import REPOSITORY, Target
+from cross.toml import loads
 
 EXTRAS = ("daemon", "serial")
 """Beside the runtime's. `systemd` is not among them: systemd-python is source only, and boards have it from apt."""
@@ -45,7 +46,7 @@ class Pinned(NamedTuple):
 
 def wanted(target: Target) -> list[str]:
     """What pyproject.toml asks for on this target, markers evaluated, without what apt or the cross compiler gives."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
     texts = list(project["dependencies"])
     for extra in (*EXTRAS, target.runtime):

@@ -1,7 +1,7 @@
 """Signatures of bundles, by ssh-keygen: no other tool, and keys that people know how to keep.
 
-    make signing-key                   # once; ~/.config/vigild/signing_key, and its .pub
-    make bundle                        # signs with it when it is there; SIGN_KEY= names another
+make signing-key                   # once; ~/.config/vigild/signing_key, and its .pub
+make bundle                        # signs with it when it is there; SIGN_KEY= names another
 """
 
 from __future__ import annotations

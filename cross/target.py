@@ -1,23 +1,18 @@
 """What a kind of board is: cross/targets/NAME.toml.
 
-    target = load("rpi64-bookworm")
-    target.pip_options()             # what makes pip resolve for it, on any machine
-    target.environment()             # values of PEP 508 markers there
+target = load("rpi64-bookworm")
+target.pip_options()             # what makes pip resolve for it, on any machine
+target.environment()             # values of PEP 508 markers there
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from cross.errors import CrossError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cross.toml import TOMLDecodeError, loads
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -92,8 +87,8 @@ def load(name: str) -> Target:
         raise CrossError(f"there is no target {name!r}; TARGET is one of {', '.join(names())}")
     path = TARGETS / f"{name}.toml"
     try:
-        values = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        values = loads(path.read_text())
+    except TOMLDecodeError as error:
         raise CrossError(f"{path}: {error}") from None
     known = {each.name for each in fields(Target)} - {"name"}
     needed = known - {"from_apt", "built"}

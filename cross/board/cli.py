@@ -54,7 +54,7 @@ class Tool:
             self._idle()
             others, _ = receive(sys.stdin.buffer, self.layout.store, self.disk)
             package = Package.read(others.get(SUMS, b""), others.get(SIGNATURE))
-            self._install(package, others.get("allowed_signers"), allowance)
+            self._install(package, others.get("allowed_signers"), allowance, others.get("configuration"))
         return 0
 
     def install(self, bundle: Path, window_s: int) -> int:
@@ -92,11 +92,13 @@ class Tool:
         except (tarfile.TarError, EOFError) as error:
             raise Refused(f"{bundle} is damaged, or no bundle: {error}") from None
 
-    def _install(self, package: Package, signers: bytes | None, allowance: Allowance) -> str:
+    def _install(
+        self, package: Package, signers: bytes | None, allowance: Allowance, configuration: bytes | None = None
+    ) -> str:
         package.trusted(self.layout.key, self.system)
         builder = Builder(self.layout, self.disk, self.system, self.say)
         name = builder.build(package)
-        self.setup.before(package, signers)
+        self.setup.before(package, signers, configuration)
         self.setup.check(name)
         self.guard.begin(name, allowance)
         self._start(name)
@@ -174,7 +176,9 @@ class Tool:
         journal, shown = self.guard.load(), self.system.show(UNIT)
         told: dict[str, Any] = {
             "journal": asdict(journal),
-            "unit": {key: shown.get(key, "") for key in ("ActiveState", "SubState", "Result", "NRestarts", "StatusText")},
+            "unit": {
+                key: shown.get(key, "") for key in ("ActiveState", "SubState", "Result", "NRestarts", "StatusText")
+            },
             "releases": self.layout.whole_releases(),
             "version": described(self.layout, journal.current or "").get("version", ""),
             "target": described(self.layout, journal.current or "").get("target", ""),
@@ -242,7 +246,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for each in (install, receiving, rollback):
         each.add_argument("--window", type=int, default=WINDOW_S, metavar="S", help=f"default {WINDOW_S}")
     for each in (receiving, rollback):
-        each.add_argument("--returning", action="store_true", help="whoever asks has to come back over a new connection")
+        each.add_argument(
+            "--returning", action="store_true", help="whoever asks has to come back over a new connection"
+        )
     for name, text in (("came-back", "say so, over a new connection"), ("wait", "tell how the trial goes and ends")):
         commands.add_parser(name, help=text).add_argument("release")
     commands.add_parser("missing", help="of the hashes on standard input, those that are not here")

@@ -59,7 +59,7 @@ class Disk:
 
     def link(self, path: Path, target: str) -> None:
         """A symbolic link at `path`, in place of whatever link or file was there."""
-        if path.is_symlink() and os.readlink(path) == target:
+        if path.is_symlink() and str(path.readlink()) == target:
             return
         new = path.with_name(path.name + _NEW)
         new.unlink(missing_ok=True)

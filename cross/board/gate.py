@@ -56,7 +56,7 @@ class Facts:
     beats: int = 0
     """Different times of WATCHDOG=1 from this process."""
     frames: tuple[int, ...] = ()
-    """Frame numbers of `detections` lines seen since the switch, in the order they came, of the camera that moved most."""
+    """Frame numbers of `detections` lines since the switch, as they came, of the camera that moved most."""
     frames_from: str = ""
     """That camera, or "test card"."""
     cameras: dict[str, str] = field(default_factory=dict)

@@ -148,8 +148,10 @@ class Guard:
             if journal.phase == "settled":
                 return journal
             self.save(journal)
-            while journal.phase != "settled":
+            while True:
                 journal = self._try(journal)
+                if journal.phase == "settled":
+                    break
             self._disk.remove(self._layout.returned)
             sweep(self._layout, self._disk, journal.needs())
             return journal
@@ -247,7 +249,7 @@ def linked_units(layout: Layout) -> list[Path]:
     return [
         path
         for path in sorted([*layout.units.glob("vigild*"), *layout.units.glob("vigild*.d/*")])
-        if path.is_symlink() and os.readlink(path).startswith("/opt/vigild/current/")
+        if path.is_symlink() and str(path.readlink()).startswith("/opt/vigild/current/")
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 UNIT = "vigild.service"
@@ -57,6 +56,6 @@ class Layout:
     def linked(self) -> str | None:
         """The release that `current` points to; None when there is no such link."""
         try:
-            return os.path.basename(os.readlink(self.current))  # noqa: PTH119 - of a text, not of a file
+            return self.current.readlink().name
         except OSError:
             return None

@@ -31,7 +31,7 @@ NAMESPACE = "vigild-bundle"
 SIGNER = "vigild"
 """Whose key it is, in the file of allowed signers (ssh-keygen(1), ALLOWED SIGNERS)."""
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.+/-]+)")
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.+@/-]+)")
 _FILE = re.compile(r"[0-9a-f]{64}")
 
 

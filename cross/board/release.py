@@ -163,7 +163,9 @@ def _full_disk() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
-        raise Refused(f"the disk is too full or cannot be written to ({error.strerror}); nothing was switched") from None
+        raise Refused(
+            f"the disk is too full or cannot be written to ({error.strerror}); nothing was switched"
+        ) from None
 
 
 def sweep(layout: Layout, disk: Disk, keep: frozenset[str]) -> None:

@@ -1,8 +1,8 @@
 """What a board gets beside its releases: the tool that guards it, its units, the user, the first configuration.
 
-    setup = Setup(layout, disk, system, say)
-    setup.before(package)       # before the switch; can be done again any number of times
-    setup.undeploy(purge=False) # nothing is left but configuration and data
+setup = Setup(layout, disk, system, say)
+setup.before(package)       # before the switch; can be done again any number of times
+setup.undeploy(purge=False) # nothing is left but configuration and data
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Setup:
     def __init__(self, layout: Layout, disk: Disk, system: System, say: Callable[[str], None]) -> None:
         self._layout, self._disk, self._system, self._say = layout, disk, system, say
 
-    def before(self, package: Package, signers: bytes | None) -> None:
+    def before(self, package: Package, signers: bytes | None, configuration: bytes | None = None) -> None:
         """Raises Refused."""
         layout, disk = self._layout, self._disk
         self._tool(package)
         if signers and not layout.key.is_file():
             disk.write(layout.key, signers)
             self._say("laid down the signing key: from now on this board takes only bundles signed with it")
-        self._user(package)
-        self._configuration(package)
+        self._user_and_folders(package)
+        self._configuration(package, configuration)
         disk.folder(layout.tmpfiles.parent)
         disk.link(layout.tmpfiles, "/opt/vigild/current/systemd/tmpfiles.conf")
         for path, target in ((layout.command, "bin/vigild"), (layout.deploy_command, None)):
@@ -66,21 +66,28 @@ class Setup:
             self._must(["systemctl", "enable", "--quiet", RECOVER_UNIT, GUARD_TIMER])
         self._must(["systemctl", "start", GUARD_TIMER])
 
-    def _user(self, package: Package) -> None:
+    def _user_and_folders(self, package: Package) -> None:
         users = package.file(self._layout.store, "systemd/sysusers.conf")
         done = self._system.run(["systemd-sysusers", "-"], stdin=users)
         if done.status != 0:
             raise Refused(f"the user vigild cannot be made: {done.output.strip()}")
+        folders = package.file(self._layout.store, "systemd/tmpfiles.conf")
+        done = self._system.run(["systemd-tmpfiles", "--create", "-"], stdin=folders)
+        if done.status != 0:
+            raise Refused(f"vigild's folders cannot be made: {done.output.strip()}")
         wanted = package.description(self._layout.store)["target"]["groups"]
         there = self._system.run(["getent", "group", *wanted]).output if wanted else ""
         for group in (line.split(":")[0] for line in there.splitlines() if ":" in line):
             self._system.run(["usermod", "--append", "--groups", group, "vigild"])
 
-    def _configuration(self, package: Package) -> None:
+    def _configuration(self, package: Package, own: bytes | None) -> None:
         """Only where there is none. Without a camera on the board, the test card stands in."""
         layout, disk = self._layout, self._disk
         disk.folder(layout.etc)
         if layout.config.exists():
+            return
+        if own is not None:
+            disk.write(layout.config, own)
             return
         text = package.file(layout.store, "vigild.toml").decode()
         camera = layout.root / _FIRST_CAMERA.lstrip("/")
@@ -121,7 +128,7 @@ class Setup:
                 if not any(folder.iterdir()):
                     disk.remove(folder)
             for path in (layout.command, layout.deploy_command):
-                if path.is_symlink() and os.readlink(path).startswith("/opt/vigild/"):
+                if path.is_symlink() and str(path.readlink()).startswith("/opt/vigild/"):
                     disk.remove(path)
             run(["systemctl", "daemon-reload"])
             run(["systemctl", "reset-failed", UNIT, SOCKET_UNIT])

@@ -1,8 +1,8 @@
 """A client of the daemon's socket, as small as the gate needs it (the protocol is in docs/clients.md).
 
-    with Talk(path) as talk:
-        talk.listen()                 # hello, watching, status are asked for and read as they come
-        talk.frames["front"]          # numbers of the frames that were inferred since
+with Talk(path) as talk:
+    talk.listen()                 # hello, watching, status are asked for and read as they come
+    talk.frames["front"]          # numbers of the frames that were inferred since
 """
 
 from __future__ import annotations
