@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vigild.cli.main import EXIT_USAGE
-from vigild.config.schema import BudgetConfig, DaemonConfig
+from vigild.config.schema import DaemonConfig
 from vigild.config.units import parse
 from vigild.hub.listening import BACKLOG
 from vigild.wire.address import SOCKET_NAME
@@ -27,10 +27,11 @@ def size(text: str) -> int:
     return int(parse("size", re.sub(r"M$", " MiB", text)))
 
 
-def test_memory_limits_are_in_step_with_the_budget() -> None:
-    budget = BudgetConfig().memory
-    assert size(value(SERVICE, "MemoryHigh")) == budget * 5 // 4
-    assert size(value(SERVICE, "MemoryMax")) == budget * 3 // 2
+def test_the_budget_taken_from_the_unit_leaves_room_below_its_limits() -> None:
+    high, most = size(value(SERVICE, "MemoryHigh")), size(value(SERVICE, "MemoryMax"))
+    budget = default_memory(high, "memory.high", 4 * 2**30).value
+    assert budget == high - 32 * 2**20
+    assert most == high * 6 // 5
 
 
 def test_a_wrong_configuration_is_not_tried_again_at_once() -> None:
