@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vigild.board.budgets import default_memory
 from vigild.cli.main import EXIT_USAGE
 from vigild.config.schema import DaemonConfig
 from vigild.config.units import parse
