@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.figures import Figure
-from bench.rows import cameras, clients, latency, memory, startup, throughput
+from bench.rows import cameras, clients, latency, memory, startup, throughput, watching
 from bench.run import Plan
 
 ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -17,4 +17,5 @@ ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
     "startup": startup.measure,
     "clients": clients.measure,
     "cameras": cameras.measure,
+    "watching": watching.measure,
 }
