@@ -1,10 +1,10 @@
 """Thermal zones, their trips and what cools them: the model of the files.
 
-    for zone in zones(root):
-        zone.kind, zone.celsius           # "cpu-thermal", 54.5
-        zone.trips()                      # [Trip(80.0, "passive", ("cpufreq-cpu0",), ...), ...]
+    for sensor in sensors(root):
+        sensor.label, sensor.read()       # "cpu-thermal", 54.5
+        sensor.trips()                    # [Trip(80.0, "passive", ("cpufreq-cpu0",), ...), ...]
 
-Sources: Documentation/driver-api/thermal/sysfs-api.rst (zones, trips, `cdevN` links and `cdevN_trip_point`),
+Sources: Documentation/driver-api/thermal/sysfs-api.rst (zones, trips, their links to coolers and "cdev0_trip_point"),
 Documentation/hwmon/sysfs-interface.rst, gasket-driver's apex_driver.c for the Edge TPU on PCIe.
 """
 
