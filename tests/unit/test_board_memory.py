@@ -253,3 +253,13 @@ def test_nothing_to_watch(path: str) -> None:
 def test_a_threshold_that_is_no_base64(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f")
     assert PressureWatch.of({"MEMORY_PRESSURE_WATCH": str(tmp_path / "f"), "MEMORY_PRESSURE_WRITE": "!"}) is None
+
+
+def test_systemd_s_watch_by_the_kernel_s_own_file() -> None:
+    """It always looks readable; what is watched does not, while nothing waits for memory."""
+    write = base64.b64encode(b"some 1900000 2000000\0").decode()
+    watch = PressureWatch.of({"MEMORY_PRESSURE_WATCH": "/proc/pressure/memory", "MEMORY_PRESSURE_WRITE": write})
+    if watch is None:
+        pytest.skip("this kernel has no PSI, or lets nobody set a trigger")
+    assert not select.select([watch.fileno()], [], [], 0)[0]
+    watch.close()
