@@ -3,7 +3,7 @@
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
 #   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
-#                    and debootstrap installed; else it skips and says so
+#                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)

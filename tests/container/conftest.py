@@ -39,7 +39,7 @@ def board(shared_board: Board) -> Iterator[Board]:
     """The board of all tests of the service, with vigild installed, as it was shipped and not running."""
     yield shared_board
     shared_board.run(
-        "systemctl stop vigild.socket vigild-retry.service vigild.service; systemctl reset-failed;"
+        "systemctl stop vigild.socket vigild-retry.timer vigild.service; systemctl reset-failed;"
         "rm -rf /etc/systemd/system/vigild* /etc/vigild/credentials/*; systemctl daemon-reload",
         check=False,
     )

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
     from vigild import log
-    from vigild.config import load
+    from vigild.config import credentials, load
     from vigild.config.schema import Config
 
     overrides = list(args.override)
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
     chosen = args.source
+    credentials.beside(config_path)
 
     def read() -> Config:
         """Parse everything again, as at start: reload uses it."""

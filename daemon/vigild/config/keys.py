@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from vigild.config import rules
+from vigild.config import credentials, rules
 from vigild.config.document import DocumentError, KeyPath, key_text, parse_key
 from vigild.config.fields import FIELDS, Field, Number
 from vigild.config.load import ConfigError, resolve
@@ -105,6 +105,9 @@ def _checked(config: Config, path: KeyPath, value: object) -> Any:
             raise Fault("cannot be unset")
         return field.default
     checked = check(field.type, value)
+    if credentials.names(str(checked)):
+        # Or whoever may change settings could have a secret sent to an address of their own.
+        raise Fault("a secret can be named in the file only, not by a client; write it there and reload")
     if resolve(field, path, checked, Path("/")) != resolve(field, path, checked, Path("/x")):
         raise Fault(f"found {show(checked)}, a relative path; write an absolute one")
     return resolve(field, path, checked, None)

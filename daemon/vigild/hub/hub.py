@@ -303,6 +303,7 @@ class Hub:
     def publish_event(
         self, kind: str, *, camera: str | None = None, reason: str | None = None, model: wire.ModelInfo | None = None
     ) -> None:
+        log.event(kind, reason or (model.name if model else ""), camera=camera)
         if self.server is not None:
             self.server.publish(
                 wire.Event(kind=kind, camera=camera, reason=reason, time=wire.wall_time(time.time_ns()), model=model)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import os
 import signal
 import sys
 import time
@@ -13,13 +15,14 @@ from typing import Any
 from vigild import log
 from vigild.board.sensors import Sensors
 from vigild.config.schema import Config
+from vigild.fleet.cameras import Camera
 from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.health import Monitor
 from vigild.hub.hub import Hub
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.server import Server
-from vigild.hub.systemd import Notifier, passed_sockets
+from vigild.hub.systemd import Figures, Progress, Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
@@ -44,6 +47,8 @@ def main(
     `read_config` reads and validates the configuration again, for reload. `show`: print what runs
     and a line a second. `early_signals`: what arrived while modules were being imported.
     """
+    # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
+    faulthandler.enable()
     daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show)
     return asyncio.run(daemon.run(early_signals))
 
@@ -62,12 +67,9 @@ class _Daemon:
         self._hub = Hub(config, exit_at_end=exit_at_end, sysfs_root=sysfs_root)
         self._monitor = Monitor(self._hub, Sensors(sysfs_root))
         self._api = Api(self._hub, self._monitor, read_config, config_file)
-        self._notifier = Notifier()
+        self._service = Service(os.environ)
         self._show = show
         self._console: Console | None = None
-        self._ready = False
-        self._next_watchdog_ns = 0
-        self._results_at_watchdog = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, early_signals: Sequence[int]) -> int:
@@ -93,7 +95,7 @@ class _Daemon:
         try:
             return await hub.run()
         finally:
-            self._notifier.stopping()
+            self._service.stopping()
             for task in self._tasks:
                 task.cancel()
 
@@ -116,13 +118,13 @@ class _Daemon:
         task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> None:
-        self._notifier.reloading()
+        self._service.reloading(time.monotonic_ns())
         try:
             status = await self._api.reload()
         except RequestError as error:
             status = f"reload refused: {error.message}"
             _log.error("%s", status)
-        self._notifier.ready(status)
+        self._service.reloaded(time.monotonic_ns(), status)
 
     async def _tick_for_ever(self) -> None:
         while True:
@@ -130,19 +132,40 @@ class _Daemon:
             self._monitor.tick(now_ns)
             if self._console is not None:
                 self._console.tick(now_ns)
-            self._tell_systemd(now_ns)
+            self._service.tick(now_ns, self._progress(now_ns), self._status_line(now_ns))
             await asyncio.sleep(TICK_S)
 
-    def _tell_systemd(self, now_ns: int) -> None:
-        hub, notifier = self._hub, self._notifier
-        if not self._ready and hub.model is not None:
-            self._ready = True
-            notifier.ready(f"{hub.model.name} on {hub.model.delegate}, {len(hub.cameras)} camera(s)")
-        if notifier.watchdog_s is None or now_ns < self._next_watchdog_ns:
-            return
-        self._next_watchdog_ns = now_ns + int(notifier.watchdog_s * 1e9)
-        # A ping from a timer proves nothing: it is sent when inference advanced, or when there is
-        # a reason that it did not, which clients are being told.
-        if hub.results != self._results_at_watchdog or not hub.should_progress(now_ns):
-            self._results_at_watchdog = hub.results
-            notifier.watchdog()
+    def _progress(self, now_ns: int) -> Progress:
+        hub = self._hub
+        idle = {name: why for name, camera in hub.cameras.items() if (why := _idle(camera))}
+        rates = [camera.config.fps or 0.0 for name, camera in hub.cameras.items() if name not in idle]
+        return Progress(
+            results=hub.results,
+            idle=None if rates else "; ".join(f"{name}: {why}" for name, why in idle.items()) or "no camera",
+            repair=None if not rates or hub.should_progress(now_ns) else hub.service.last_reason or "no detector yet",
+            period_s=1 / max(rates) if rates and all(rates) else 0.0,
+        )
+
+    def _status_line(self, now_ns: int) -> str:
+        hub, model = self._hub, self._hub.model
+        return status_line(
+            Figures(
+                cameras={
+                    name: camera.inferred_rate.per_second(now_ns / 1e9)
+                    if not _idle(camera)
+                    else camera.told or "no_frame"
+                    for name, camera in hub.cameras.items()
+                },
+                celsius=self._monitor.hottest_celsius,
+                used_bytes=self._monitor.memory.total_bytes,
+                budget_bytes=hub.config.budget.memory,
+                operating_point=f"{model.name} {model.variant} on {model.delegate}" if model else "",
+            )
+        )
+
+
+def _idle(camera: Camera) -> str:
+    """Why this camera gives nothing that could be inferred; empty when it does."""
+    if camera.paused:
+        return "paused"
+    return camera.reason or "no frame" if camera.source is None or camera.ended else ""
