@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +32,14 @@ NOTIFY_RELOAD = "optional/notify-reload.conf"
 
 
 class Guard:
-    def __init__(self, layout: Layout, disk: Disk, system: System) -> None:
-        self._layout, self._disk, self._system = layout, disk, system
+    def __init__(
+        self,
+        layout: Layout,
+        disk: Disk,
+        system: System,
+        observe: Callable[[Layout, System, str, Baseline], Observer] = Observer,
+    ) -> None:
+        self._layout, self._disk, self._system, self._observe = layout, disk, system, observe
 
     # ---- the journal
 
@@ -167,7 +173,7 @@ class Guard:
             self.say(f"switching to {release}", "5")
             self.switch(release)
         demands = Demands(release, journal.returning)
-        observer = Observer(self._layout, self._system, release, Baseline.load(self._layout))
+        observer = self._observe(self._layout, self._system, release, Baseline.load(self._layout))
         try:
             passed, reason, verdicts = self._watch(journal, observer, demands)
         finally:
