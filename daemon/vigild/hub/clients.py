@@ -103,6 +103,8 @@ class Client:
         self._blocked = False
         self._writing = False
         """The loop tells when the socket takes more."""
+        self.trouble = ""
+        """Why it had to wait for the kernel since the last look; for the log."""
         self._accepted_s = 0.0
         """When the socket last took a byte, or began not to."""
         self._rates: dict[str, FrameRate] = {}
@@ -202,13 +204,20 @@ class Client:
         if not self._blocked:
             self._accepted_s = self._loop.time()
         self._blocked = True  # the socket may well be writable: the loop would call without end
+        self._waits("written to", error)
         self._stop_writing()
 
     def _update_writing(self) -> None:
         if self._blocked and not self._writing:
-            with contextlib.suppress(OSError):  # no memory to watch it: `sweep` comes by in a second
+            try:
                 self._loop.add_writer(self._sock, self._writable)
                 self._writing = True
+            except OSError as error:
+                self._waits("watched", error)
+
+    def _waits(self, what: str, error: OSError) -> None:
+        """Nothing is lost: `sweep` comes by within a second."""
+        self.trouble = f"cannot be {what} now ({error.strerror or error}); trying again within a second"
 
     def _stop_writing(self) -> None:
         if self._writing:
@@ -297,7 +306,8 @@ class Client:
         if wanted and not self._reading:
             try:
                 self._loop.add_reader(self._sock, self._readable)
-            except OSError:  # no memory to watch it: `sweep` comes by in a second
+            except OSError as error:
+                self._waits("watched", error)
                 wanted = False
         elif self._reading and not wanted:
             self._loop.remove_reader(self._sock)
@@ -318,6 +328,7 @@ class Client:
         except OSError as error:
             if error.errno in SHORT:
                 self._allowance = 0  # until `sweep`
+                self._waits("read from", error)
             else:
                 self.close(error.strerror or str(error))
             return False

@@ -289,6 +289,9 @@ class Server:
     def sweep(self, now_s: float) -> None:
         """Look after the clients at `now_s` (the loop's clock); `tick` does so every SWEEP_S."""
         for client in list(self._clients.values()):
+            if client.trouble:
+                self._log.warning("client %d (pid %d) %s", client.number, client.peer.pid, client.trouble)
+                client.trouble = ""
             client.sweep(now_s)
             if client.dropped and client.number not in self._told:
                 self._told.add(client.number)
