@@ -51,15 +51,13 @@ def _attack(rig: Rig, faults: int, chance: random.Random) -> dict[str, list[floa
         cameras = tuple(LIVE) if name == "detector" else (name.removeprefix("camera."),)
         began_ns = time.monotonic_ns()
         os.kill(workers[name], number)
-        latest = rig.crowd.latest
-
         # What was captured just after it may have been in the detector already: it must come from after the restart.
         died = _deaths(rig)
         rig.crowd.pump(GIVE_UP_S, lambda died=died: _deaths(rig) > died)  # type: ignore[misc]
         told_ns = time.monotonic_ns()
 
         def again(cameras: tuple[str, ...] = cameras, told_ns: int = told_ns) -> bool:
-            return any(latest[camera] > told_ns for camera in cameras)
+            return any(rig.crowd.latest[camera] > told_ns for camera in cameras)
 
         if not rig.crowd.pump(GIVE_UP_S, again):
             raise RuntimeError(f"no detection for {GIVE_UP_S:.0f} s after {number.name} of {name}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import Client, Daemon
-from injected.control import Faults
 from pictures import write_pictures
 
 from chaos.crowd import Crowd
+from injected.control import Faults
 
 LIVE = {"front": 15, "side": 10}
 """Frames a second of each test card."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import Client, Daemon, Holdings, holdings, settled_holdings
+
 from injected.control import Faults
 from injected.table import CASES, Case
 
