@@ -22,7 +22,8 @@ class Faults:
         self._done = folder / "faults.done"
         self._rules.write_text("")
         self._done.write_text("")
-        self.environment = {VARIABLE: str(self._rules), "PYTHONPATH": str(Path(__file__).parents[1])}
+        path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {VARIABLE: str(self._rules), "PYTHONPATH": os.pathsep.join(path)}
 
     def fail(self, call: str, number: int, count: int = MANY, skip: int = 0) -> None:
         """From now on this fails, and nothing else."""
