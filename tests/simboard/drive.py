@@ -78,7 +78,7 @@ def shifted(scenario: Scenario, celsius: float) -> Scenario:
         def change_and_shift(board: Board) -> None:
             before = board.room
             change(board)
-            if board.room != before:
+            if board.room != before and not getattr(change, "relative", False):
                 board.room += celsius
 
         return change_and_shift

@@ -33,6 +33,18 @@ def _room(celsius: float) -> Change:
     return _set("room", celsius)
 
 
+def _rest_below_budget(celsius: float) -> Change:
+    """A room in which the board, idle, comes to rest so far below its budget."""
+
+    def change(board: Board) -> None:
+        physics = board.physics
+        rise = physics.idle_watts * physics.r_board + physics.chip_idle_watts * physics.r_die
+        board.room = physics.budget - celsius - rise
+
+    change.relative = True  # type: ignore[attr-defined]
+    return change
+
+
 BARE = ("pi4", "pi4-case", "pi5")
 
 SCENARIOS = {
@@ -46,6 +58,10 @@ SCENARIOS = {
     ),
     "a core goes": Scenario(
         "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), profiles=("pi5",)
+    ),
+    "hardly anything left": Scenario(
+        "hardly anything left", 9000, 22.0,
+        ((1800, _rest_below_budget(0.7)), (5400, _rest_below_budget(40.0))), wanted_fps=(15.0, 15.0), profiles=BARE,
     ),
     "fan fails": Scenario(
         "fan fails", 7200, 30.0, ((1800, _set("fan_works", False)), (4500, _set("fan_works", True))),
