@@ -59,7 +59,7 @@ def process(root: Path, pid: int, pss_kib: int, resident: int = 0, shared: int =
     write(folder / "stat", f"{pid} (a (b) c) S {parent} {pid} 0 0\n")
 
 
-def cgroup(root: Path, name: str, mount: str = "sys/fs/cgroup", **files: str) -> Path:
+def cgroup(root: Path, name: str, mount: str = "sys/fs/cgroup", **files: str | int) -> Path:
     """The control group of this process; `files`: "current" is memory.current, "procs" is cgroup.procs."""
     write(root / "proc/self/cgroup", f"0::{name}\n")
     folder = root / mount / name.lstrip("/")
@@ -112,6 +112,7 @@ def raspberry_pi_5(root: Path) -> Path:
     zone(root, 0, "cpu-thermal", "61700\n", [(110000, "critical", ""), *fan, (75000, "active", "pwm-fan")])
     write(root / "sys/class/thermal/cooling_device0/type", "pwm-fan\n")
     write(root / "sys/class/thermal/cooling_device0/cur_state", "2\n")
+    write(root / "sys/class/thermal/cooling_device0/max_state", "4\n")
     cpufreq(root, 2400000, 2400000)
     for index, (name, file, content) in enumerate(
         [

@@ -94,7 +94,7 @@ def test_builds_of_an_entry_and_of_files(tmp_path: Path) -> None:
         builds(config, [], environ)
     (tmp_path / "a.tflite").write_bytes(b"x")
     found = builds(config, [], environ)
-    assert ([one.name for one in found.builds], found.absent, found.from_manifest) == (["a"], ["b"], True)
+    assert ([one.name for one in found.builds], found.absent) == (["a"], ["b"])
     assert found.builds[0].config.sha256 is None
     with pytest.raises(ManifestError, match="no model named 'n'"):
         builds(ModelConfig(name="n"), [], environ)
@@ -103,7 +103,7 @@ def test_builds_of_an_entry_and_of_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a.tflite").write_bytes(b"edgetpu-custom-op")
     files = builds(config, [str(tmp_path / "a.tflite"), str(tmp_path / "sub/a.tflite")], environ)
-    assert len({one.name for one in files.builds}) == 2 and not files.from_manifest
+    assert len({one.name for one in files.builds}) == 2
     assert [one.edgetpu for one in files.builds] == [False, True]
 
 

@@ -12,12 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from vigild.board.cgroup import Group, own_group
 from vigild.board.firmware import Firmware
 from vigild.board.identity import is_raspberry_pi, model_name
-from vigild.board.memory import meminfo
 from vigild.board.sensors import Sensors
-from vigild.board.thermal import Trip
+from vigild.board.thermal import CoolingDevice, Trip
+from vigild.board.tree import folders
 from vigild.files import text
 
 PI_SLOWS_CELSIUS = 80.0
@@ -27,7 +29,18 @@ PI_SOFT_CELSIUS = 60.0
 """Where that of a 3 B+ or 3 A+ goes from 1.4 to 1.2 GHz (the same; overclocking.adoc)."""
 
 _SOFT_LIMIT_MODELS = re.compile(r"Raspberry Pi 3 Model [AB] Plus")
+_MEMINFO = re.compile(r"^(\w+):\s+(\d+) kB", re.MULTILINE)
 _CONFIG_LIMIT = re.compile(r"^\s*(temp_limit|temp_soft_limit)\s*=\s*(\d{2})\s*$", re.MULTILINE)
+
+
+class Cooler(msgspec.Struct, frozen=True):
+    """A cooling device."""
+
+    kind: str
+    """ "pwm-fan" """
+    state: int
+    """0: does nothing now."""
+    most: int
 
 
 class Slowed(NamedTuple):
@@ -40,11 +53,18 @@ class Slowed(NamedTuple):
     """A cooling device that slows a processor is bound to it, or a vendor says so; False: it is only likely."""
 
 
+def meminfo(root: Path) -> dict[str, int]:
+    """/proc/meminfo in bytes, by the kernel's names; empty when it cannot be read."""
+    return {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(text(root / "proc/meminfo"))}
+
+
 class Board:
     """A board; `root` is "/", or a folder of tests."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, pid: int | None = None) -> None:
+        """`pid`: the hub's, where that is another process than this one."""
         self.root = root
+        self._pid = pid
 
     @cached_property
     def model(self) -> str:
@@ -76,6 +96,16 @@ class Board:
                     found.append(Slowed(trip.celsius, f"{name}'s {trip.kind} trip", bool(trip.coolers)))
         return sorted(found)
 
+    def coolers(self) -> list[Cooler]:
+        """All cooling devices, and what they do now."""
+        found = []
+        for path in folders(self.root / "sys/class/thermal", "cooling_device"):
+            device = CoolingDevice(path)
+            kind, state = device.kind, device.state
+            if kind and state is not None and state >= 0:
+                found.append(Cooler(kind, state, device.max_state or 0))
+        return found
+
     def _firmware_limit(self) -> Slowed:
         """What config.txt may lower (temp_limit) or, of a soft limit, raise up to 70 °C."""
         limits = {
@@ -99,5 +129,5 @@ class Board:
         return meminfo(self.root).get("MemTotal", 0)
 
     def group(self) -> Group | None:
-        """The control group of this process, if it has the memory controller."""
-        return own_group(self.root)
+        """The hub's control group, if it has the memory controller."""
+        return own_group(self.root, self._pid)

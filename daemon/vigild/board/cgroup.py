@@ -102,9 +102,9 @@ class Group(Folder):
         yield self._mount  # inside a container its own limit stands here
 
 
-def own_group(root: Path) -> Group | None:
-    """The group of this process."""
-    found = fetch(str(root / "proc/self/cgroup"))
+def own_group(root: Path, pid: int | None = None) -> Group | None:
+    """The group of a process, this one if no other is said; None: without the memory controller."""
+    found = fetch(str(root / f"proc/{pid or 'self'}/cgroup"))
     if isinstance(found, Trouble):
         return None
     for line in found.decode(errors="replace").splitlines():

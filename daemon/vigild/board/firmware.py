@@ -1,7 +1,7 @@
 """What a Raspberry Pi's firmware says: it slows the board down by itself, and no file of the kernel tells of it.
 
     firmware = Firmware(Path("/"))
-    said = firmware.poll(now_ns)          # Said(bits=0x50005, arm_hz=600_000_000); None: nothing new is known
+    said = firmware.poll(now_ns)          # Said(bits=0x50005, arm_hz=600_000_000); None: it has not said anything
     flags_now(said.bits)                  # ["under_voltage", "throttled"]
 
 Two ways. /dev/vcio, the mailbox of the firmware: an ioctl of some microseconds, for members of the group video; the
@@ -123,11 +123,12 @@ class Firmware:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns: int | None = None
         self._vcgencmd_from_ns = 0
+        self._said: Said | None = None
         self.way = ""
         """How it is asked now, in words; empty: it does not answer, or there is none."""
 
     def poll(self, now_ns: int, near: bool = False) -> Said | None:
-        """What is new since the last poll; None: nothing. `near`: a limit is near, so ask often."""
+        """What it said last; None: it does not answer, or has not yet. `near`: a limit is near, so ask often."""
         if not self._is_pi:
             return None
         if now_ns >= self._mailbox_from_ns:
@@ -136,16 +137,22 @@ class Firmware:
             except OSError:
                 said = None
             if said is not None:
-                self.way = "the firmware's mailbox, /dev/vcio"
+                self._said, self.way = said, "the firmware's mailbox, /dev/vcio"
                 return said
             self._mailbox_from_ns = now_ns + int(RETRY_S * 1e9)
         if self._process is not None:
-            return self._look_after(self._process, now_ns)
-        every_s = VCGENCMD_EVERY_NEAR_S if near else VCGENCMD_EVERY_S
-        due = self._started_ns is None or now_ns - self._started_ns >= every_s * 1e9
-        if due and now_ns >= self._vcgencmd_from_ns:
-            self._begin(now_ns)
-        return None
+            self._look_after(self._process, now_ns)
+        else:
+            every_s = VCGENCMD_EVERY_NEAR_S if near else VCGENCMD_EVERY_S
+            due = self._started_ns is None or now_ns - self._started_ns >= every_s * 1e9
+            if due and now_ns >= self._vcgencmd_from_ns:
+                self._begin(now_ns)
+        return self._said
+
+    @property
+    def pending(self) -> bool:
+        """A question is on its way: a later poll will have the answer."""
+        return self._process is not None
 
     def close(self) -> None:
         """Do not leave a process behind."""
@@ -164,12 +171,12 @@ class Firmware:
         if self._process.stdout is not None:
             os.set_blocking(self._process.stdout.fileno(), False)
 
-    def _look_after(self, process: subprocess.Popen[bytes], now_ns: int) -> Said | None:
+    def _look_after(self, process: subprocess.Popen[bytes], now_ns: int) -> None:
         if process.poll() is None:
             if self._started_ns is None or now_ns - self._started_ns >= VCGENCMD_MOST_S * 1e9:
                 self._end(process)
                 self._fails(now_ns)
-            return None
+            return
         try:
             output = os.read(process.stdout.fileno(), 4096) if process.stdout is not None else b""
         except OSError:
@@ -178,9 +185,8 @@ class Firmware:
         bits = parse_vcgencmd(output)
         if bits is None:
             self._fails(now_ns)
-            return None
-        self.way = "vcgencmd get_throttled"
-        return Said(bits)
+        else:
+            self._said, self.way = Said(bits), "vcgencmd get_throttled"
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         self._process = None
@@ -192,5 +198,5 @@ class Firmware:
             process.stdout.close()
 
     def _fails(self, now_ns: int) -> None:
-        self.way = ""
+        self._said, self.way = None, ""
         self._vcgencmd_from_ns = now_ns + int(RETRY_S * 1e9)

@@ -3,7 +3,7 @@
     usage = memory_of({"hub": 100, "detector": 101})              # once
     usage.processes["hub"], usage.total_bytes, usage.source       # 14_680_064, 112_640_000, "pss"
 
-    memory = MemoryReader(Path("/"))                              # again and again
+    memory = MemoryReader(Board(Path("/")))                              # again and again
     memory.read(now_ns, {"hub": 100, "detector": 101}, budget)    # Memory(used_bytes=..., words="...", ...)
 
 Pss shares the pages of a library between those that map it, so its sum is what would be freed if
@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vigild.board.cgroup import Group, own_group
+from vigild.board.board import Board, meminfo
+from vigild.board.cgroup import Group
 from vigild.board.pace import MemoryPace
 from vigild.board.pressure import Stall, read_pressure
 from vigild.board.readings import Memory, MemorySource, PressureSource
@@ -29,7 +30,6 @@ Source = Literal["pss", "rss"]
 _PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 _SWAP_PSS = re.compile(rb"^SwapPss:\s+(\d+) kB", re.MULTILINE)
 _RSS = re.compile(rb"^VmRSS:\s+(\d+) kB", re.MULTILINE)
-_MEMINFO = re.compile(r"^(\w+):\s+(\d+) kB", re.MULTILINE)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,14 +47,6 @@ class Usage(NamedTuple):
 def memory_of(pids: Mapping[str, int], proc: Path = Path("/proc")) -> Usage:
     """What the processes use that still exist, by their names in `pids`."""
     return Processes(proc).exact(pids)
-
-
-def meminfo(root: Path) -> dict[str, int]:
-    """/proc/meminfo in bytes, by the kernel's names; empty when it cannot be read."""
-    content = fetch(str(root / "proc/meminfo"))
-    if isinstance(content, Trouble):
-        return {}
-    return {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(content.decode(errors="replace"))}
 
 
 class _Counted(NamedTuple):
@@ -125,9 +117,9 @@ class Processes:
 class MemoryReader:
     """Reads all there is of memory, each at its pace, and says where it is from."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._proc = root / "proc"
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._proc = board.root / "proc"
         self._processes = Processes(self._proc)
         self._pace = MemoryPace()
         self._group: Group | None = None
@@ -148,7 +140,7 @@ class MemoryReader:
         return self._memory
 
     def _find_group(self, pids: Mapping[str, int]) -> None:
-        self._group = own_group(self._root)
+        self._group = self._board.group()
         self._own = self._group is not None and self._group.holds_only(set(pids.values()), self._proc)
 
     def _put_together(self, usage: Usage, estimated: bool) -> Memory:
@@ -156,7 +148,7 @@ class MemoryReader:
         charged = group.used() if group is not None and self._own else None
         swapped = group.swap if group is not None and self._own else None
         stall, stall_source = self._pressure()
-        available = meminfo(self._root).get("MemAvailable")
+        available = meminfo(self._board.root).get("MemAvailable")
         limit = group.limit() if group is not None else None
         source: MemorySource = usage.source if charged is None else "cgroup"
         return Memory(
@@ -185,7 +177,7 @@ class MemoryReader:
 
 _USED = {
     "pss": "Pss of the hub and its workers",
-    "rss": "Rss of the hub and its workers (the kernel has no smaps_rollup: shared pages count several times)",
+    "rss": "Rss of the hub and its workers (their Pss cannot be read: shared pages count several times)",
 }
 _PRESSURE = {
     "cgroup": "its memory.pressure",

@@ -3,7 +3,7 @@
     stall = read_pressure(Path("/proc/pressure/memory"))      # Stall(percent=1.5, total_us=4000); None: no PSI
 
     watch = PressureWatch.of(os.environ)                      # None: systemd watches nothing for this service
-    loop.add_reader(watch.fileno(), lambda: watch.woken() and trim())
+    loop.add_reader(watch.fileno(), watch.woken)
 
 Sources: Documentation/accounting/psi.rst; systemd, docs/PRESSURE.md.
 """

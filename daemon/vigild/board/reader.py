@@ -15,7 +15,7 @@ import msgspec
 
 from vigild.board.board import Board
 from vigild.board.budgets import Budgets
-from vigild.board.firmware import Said, flags_before, flags_now
+from vigild.board.firmware import flags_before, flags_now
 from vigild.board.frequency import Frequencies
 from vigild.board.memory import MemoryReader
 from vigild.board.pace import SENSORS_NEAR_S, sensors_pace_s
@@ -29,10 +29,9 @@ class BoardReader:
         self._sensors = board.sensors
         self._firmware = board.firmware
         self._frequencies = Frequencies(board.root)
-        self._memory = MemoryReader(board.root)
+        self._memory = MemoryReader(board)
         self.budgets = budgets
         """Those in force; may be set anew at any time."""
-        self._said: Said | None = None
         self._next_ns = 0
         self._readings: Readings | None = None
 
@@ -58,10 +57,8 @@ class BoardReader:
         hottest = max((temperatures[name] for name in counted if name in temperatures), default=None)
         pace_s = sensors_pace_s(hottest, self.budgets.temperature if self.budgets else None)
         self._next_ns = now_ns + int(pace_s * 1e9)
-        fresh = self._firmware.poll(now_ns, near=pace_s <= SENSORS_NEAR_S)
-        if fresh is not None or not self._firmware.way:
-            self._said = fresh
-        bits = self._said.bits if self._said else 0
+        said = self._firmware.poll(now_ns, near=pace_s <= SENSORS_NEAR_S)
+        bits = said.bits if said else 0
         flags = {*sensors.flags(now_ns), *flags_now(bits)}
         return Readings(
             at_ns=now_ns,
@@ -70,5 +67,5 @@ class BoardReader:
             flags=tuple(sorted(flags)),
             remembered=tuple(name for name in flags_before(bits) if name not in flags),
             lost=tuple(sensors.lost(now_ns)),
-            frequency=self._frequencies.read(self._said.arm_hz if self._said else None),
+            frequency=self._frequencies.read(said.arm_hz if said else None),
         )

@@ -1,10 +1,10 @@
 """Thermal zones, their trips and what cools them: the model of the files.
 
-    for zone in zones(root):
-        zone.kind, zone.celsius           # "cpu-thermal", 54.5
-        zone.trips()                      # [Trip(80.0, "passive", ("cpufreq-cpu0",), ...), ...]
+    for sensor in sensors(root):
+        sensor.label, sensor.read()       # "cpu-thermal", 54.5
+        sensor.trips()                    # [Trip(80.0, "passive", ("cpufreq-cpu0",), ...), ...]
 
-Sources: Documentation/driver-api/thermal/sysfs-api.rst (zones, trips, `cdevN` links and `cdevN_trip_point`),
+Sources: Documentation/driver-api/thermal/sysfs-api.rst (zones, trips, their links to coolers and "cdev0_trip_point"),
 Documentation/hwmon/sysfs-interface.rst, gasket-driver's apex_driver.c for the Edge TPU on PCIe.
 """
 
@@ -14,7 +14,8 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from vigild.board.tree import File, Folder, Trouble, folders, milli
 
@@ -38,7 +39,7 @@ _OTHERS = re.compile(
 )
 
 
-class Trip(NamedTuple):
+class Trip(msgspec.Struct, frozen=True, order=True):
     """A temperature at which the kernel, or what it speaks for, does something."""
 
     celsius: float
@@ -185,7 +186,8 @@ class CoolingDevice(Folder):
 
     kind = File("type", str)
     state = File("cur_state", int)
-    """0: does nothing now."""
+    """0: does nothing now. (Below 0 is powerclamp's way to say so.)"""
+    max_state = File("max_state", int)
 
     def flag(self) -> str | None:
         """The flag that it raises while it cools: "cpu_throttle"; None: it slows nothing."""

@@ -8,6 +8,7 @@
 `thermal_model`     learns how the board warms; `observer`, `sensing` and `ceiling` see for the governor
 `shares`            a rate, divided among cameras
 `actions`           what comes out
+`words`             how it is told
 
 Everything in here is pure: no clock, no file, no process; time and readings come in, actions go out.
 """

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vigild.board.board import Board
+from vigild.board.board import Board, meminfo
 from vigild.board.budgets import Budgets
-from vigild.board.memory import meminfo
 from vigild.board.pressure import read_pressure
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.figures import mebibytes

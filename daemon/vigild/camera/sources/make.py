@@ -33,15 +33,15 @@ def _live_source(parsed: Parsed, config: CameraConfig) -> Source:
     if parsed.kind == "rtsp":
         from vigild.camera.sources.video import StreamSource
 
-        return StreamSource(parsed.target, config.decode_threads, config.open_timeout, config.read_timeout)
+        return StreamSource(parsed.filled(), config.decode_threads, config.open_timeout, config.read_timeout)
     if parsed.kind == "http":
         from vigild.camera.sources.http import HttpSource
 
-        return HttpSource(parsed.target, config)
+        return HttpSource(parsed.filled(), config)
     if parsed.kind == "exec":
         from vigild.camera.sources.command import CommandSource
 
-        return CommandSource(parsed.target)
+        return CommandSource(parsed.target, config)
     from vigild.camera.sources.v4l2 import V4l2Source
 
     return V4l2Source(parsed.target, config)
