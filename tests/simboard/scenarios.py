@@ -22,6 +22,10 @@ class Scenario:
     fan_works: bool = True
     noise: float | None = None
     sensor_step: float | None = None
+    judge_work: bool = True
+    """False: so little is left that a tenth of a degree decides."""
+    supply: bool = False
+    """It is about flags, after which the governor waits on purpose: the time back is shown, not judged."""
     profiles: tuple[str, ...] = field(default=("pi4", "pi4-case", "pi5", "pi5-fan"))
 
 
@@ -61,7 +65,8 @@ SCENARIOS = {
     ),
     "hardly anything left": Scenario(
         "hardly anything left", 9000, 22.0,
-        ((1800, _rest_below_budget(0.7)), (5400, _rest_below_budget(40.0))), wanted_fps=(15.0, 15.0), profiles=BARE,
+        ((1800, _rest_below_budget(1.5)), (5400, _rest_below_budget(40.0))),
+        wanted_fps=(15.0, 15.0), judge_work=False, profiles=BARE,
     ),
     "fan fails": Scenario(
         "fan fails", 7200, 30.0, ((1800, _set("fan_works", False)), (4500, _set("fan_works", True))),
@@ -78,6 +83,7 @@ SCENARIOS = {
     "noisy, coarse sensor": Scenario("noisy, coarse sensor", 3600, 32.0, noise=0.6, sensor_step=1.0),
     "weak supply": Scenario(
         "weak supply", 3600, 20.0,
-        ((600, _set("under_voltage_above", 5.5)), (1800, _set("under_voltage_above", 99.0))), profiles=("pi4", "pi5"),
+        ((600, _set("under_voltage_above", 5.5)), (1800, _set("under_voltage_above", 99.0))),
+        supply=True, profiles=("pi4", "pi5"),
     ),
 }  # fmt: skip
