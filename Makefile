@@ -6,6 +6,7 @@
 #                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
+#   make bench-budget [PLOTS=build/budget]                the governor on simulated boards: table and pictures
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
@@ -26,7 +27,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench fuzz clean \
+.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key emulate deb soak-deploy
 
@@ -187,6 +188,11 @@ uninstall: setup
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
+
+# The governor on simulated boards; no daemon runs, and the machine's speed does not matter.
+PLOTS ?= build/budget
+bench-budget: setup
+	PYTHONPATH=tests $(BIN)/python -m bench.budget --plots '$(PLOTS)'
 
 N ?= 100000
 fuzz: setup
