@@ -14,7 +14,6 @@
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
-#   make emulate TARGET=...  the bundle, on an emulated processor      make deb      make soak-deploy [N=50]
 #   make help        this text
 
 PYTHON ?= python3
@@ -28,7 +27,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench fuzz clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
-  signing-key emulate deb soak-deploy
+  signing-key
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
