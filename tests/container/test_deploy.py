@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from board import Board
 
 from cross import bundle as bundles
-from cross import deploy, target, wheels
+from cross import deploy, fleet, target, wheels
 from cross.bundle import Bundle
 from cross.deploy import Job
+from cross.rollout import Rollout
 
 TARGET = "amd64-bookworm"
 JOB = Job("pi@deploy", window_s=40)
@@ -170,16 +172,45 @@ def test_a_wrong_configuration_is_refused_before_the_switch(deployed: Board, mak
 
 def test_a_damaged_bundle_is_refused(deployed: Board, make, tmp_path: Path):
     copy = tmp_path / "bundle.tar"
-    shutil.copyfile(make("changed").path, copy)
+    text = (wheels.REPOSITORY / "daemon/vigild/figures.py").read_text()
+    shutil.copyfile(make("never-sent", figures=f"{text}\n# another line\n").path, copy)
     damaged = Bundle.open(copy)
     own = next(name for name in damaged.members if name.startswith("wheels/vigild-"))
     with copy.open("r+b") as file:
         file.seek(damaged.members[own].offset + 1000)
         file.write(b"rotten")
-    deployed.run("vigild-deploy sweep")
     outcome = deploy.deploy(damaged, JOB, say)
     assert not outcome.good
     assert "damaged" in outcome.detail
+    good(deployed, make)
+
+
+def test_a_bundle_for_another_processor_is_refused(deployed: Board, make, tmp_path: Path):
+    other = replace(target.load(TARGET), machines=["riscv64"])
+    outcome = deploy.deploy(Bundle.open(bundles.make(other, None, tmp_path)), JOB, say)
+    assert not outcome.good
+    assert "riscv64" in outcome.detail
+    good(deployed, make)
+
+
+def test_a_full_disk_is_told_and_nothing_is_begun(make):
+    with Board("small", disk_mib=300) as board, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
+        outcome = deploy.deploy(make("good"), Job("pi@small"), say)
+        assert not outcome.good
+        assert "the disk is too full" in outcome.detail
+        assert not (board.root / "opt/vigild/journal.json").exists()
+
+
+def test_no_wave_follows_one_with_too_many_failures(deployed: Board, make):
+    """Two boards, one of which cannot be reached; the third is left alone."""
+    jobs = {"deploy": JOB, "away": Job("pi@away.invalid"), "last": Job("pi@last.invalid")}
+    rollout = Rollout(list(jobs), canary=1, wave=1)
+    outcomes = fleet.roll(rollout, lambda name: deploy.deploy(make("good"), jobs[name], say))
+    assert [outcome.good for outcome in outcomes] == [True, False]
+    assert "cannot be reached by ssh" in outcomes[1].detail
+    assert rollout.untouched == ["last"]
+    assert "last" in fleet.table(outcomes, rollout.untouched)
     good(deployed, make)
 
 
