@@ -235,3 +235,19 @@ def test_undeploy_leaves_configuration_and_data(deployed: Board, make):
     assert (deployed.root / "var/lib/vigild/mine").is_file()
     with pytest.raises(deploy.CrossError, match="never deployed"):
         deploy.ask(JOB, "status")
+
+
+def test_the_same_installer_without_ssh_on_the_board_itself(make, tmp_path: Path):
+    bundle = make("good")
+    tool = tmp_path / "vigild-deploy"
+    tool.write_bytes(bundle.read("vigild-deploy"))
+    with Board("alone") as board:
+        board.push(bundle.path, "/root/bundle.tar")
+        board.push(tool, "/root/vigild-deploy")
+        said = board.run("python3 /root/vigild-deploy install /root/bundle.tar", timeout_s=150)
+        assert "runs and passed its gate" in said
+        assert "not asked for: installed on the board itself" in said
+        good(board, make)
+        board.reboot()
+        board.wait_for(lambda: board.run("systemctl is-active vigild", check=False).strip() == "active", "it is back")
+        good(board, make)
