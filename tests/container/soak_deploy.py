@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -22,11 +23,13 @@ from cross.deploy import Job  # noqa: E402
 
 
 def state(board: Board) -> dict[str, list[str]]:
-    """Processes by name, mounts, and files of a deploy, without those that name a release."""
+    """Processes by name (those of our own ssh aside), mounts, and files, when the board's guard is done sweeping."""
+    board.wait_for(lambda: board.status("systemctl is-active --quiet vigild-confirm.service"), "the guard has ended")
     files = board.run("find /opt/vigild /etc/systemd/system /etc/vigild /run/vigild-deploy /tmp -xdev | sort")
+    files = re.sub(r"(/tmp/systemd-private-.*\.service-)\w+", r"\1#", files)  # PrivateTmp=: another name at each start
     return {
-        "processes": sorted(board.run("ps -eo comm= --ppid 2 -N").split("\n")),
-        "mounts": board.run("cut -d' ' -f2 /proc/mounts | sort").split("\n"),
+        "processes": sorted(board.run("ps -eo comm= | grep -v ^sshd").split("\n")),
+        "mounts": board.run("cut -d' ' -f2 /proc/mounts | grep -v systemd-private | sort").split("\n"),
         "files": [line for line in files.split("\n") if "__pycache__" not in line and "/run/credentials" not in line],
     }
 
