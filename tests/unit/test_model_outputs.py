@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import modelkit
+import numpy as np
 import pytest
 from detectorkit import detect, load_model, normalised
 
+from vigild.detector.decode_postprocess import Unit
+from vigild.detector.errors import BadOutput, ModelError
 from vigild.detector.filter import Filter
 from vigild.geometry import View
 
@@ -99,10 +102,69 @@ def test_several_classes_for_one_detection(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [float("nan"), -1.0, 0.0])
-def test_a_senseless_count_is_none(tmp_path, count):
-    _, found = find(modelkit.finished(tmp_path, count=count), [GREEN] * 4)
+def test_a_count_of_none(tmp_path):
+    _, found = find(modelkit.finished(tmp_path, count=0.0), [GREEN] * 4)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(float("nan"), "not a number"), (-1.0, "is -1"), (-float("inf"), "is -inf")]
+)
+def test_a_senseless_count_is_not_taken_for_nothing_seen(tmp_path, count, words):
+    with pytest.raises(ModelError, match=words) as refused:
+        load_model(modelkit.finished(tmp_path, count=count))
+    assert refused.value.code == "outputs"
+
+
+@pytest.mark.parametrize("build", [modelkit.finished, modelkit.raw])
+def test_scores_that_are_no_numbers_say_nothing(tmp_path, build):
+    model = load_model(build(tmp_path))
+    nothing = np.full(model.spec.shape, np.nan, np.float32)
+    with pytest.raises(BadOutput, match="scores are not a number"):
+        detect(model, nothing)
+    assert len(detect(model, normalised(modelkit.image([GREEN] * 4), model.spec), 0.4)) == 4, (
+        "the next frame is all right"
+    )
+
+
+# ---- boxes in pixels of the input (16 x 16)
+
+PIXELS = [[0, 0, 8, 8], [0, 8, 8, 16], [8, 0, 16, 8], [8, 8, 16, 16]]
+
+
+def test_boxes_in_pixels_are_divided_by_the_inputs_size(tmp_path, caplog):
+    _, found = find(modelkit.finished(tmp_path, boxes=PIXELS), [GREEN] * 4)
+    assert [d.box for d in found] == [
+        (0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), (0.5, 0.5, 1.0, 1.0),
+    ]  # fmt: skip
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "the model's boxes are in pixels" in told[0]
+    assert "16x16" in told[0]
+
+
+def test_the_first_box_that_counts_tells_the_unit():
+    told: list[str] = []
+    unit = Unit(320, 240, told.append)
+    assert unit.relative((0.1, 0.2, 1.3, 1.1)) == (0.1, 0.2, 1.3, 1.1)
+    assert told == []
+    assert unit.relative((10.0, 20.0, 300.0, 200.0)) is None, "a relative model does not change its mind"
+    assert unit.relative((10.0, 20.0, 300.0, 200.0)) is None
+    assert len(told) == 1
+    assert "far outside of the picture (300 times its size)" in told[0]
+    unit = Unit(320, 240, told.append)
+    assert unit.relative((-10.0, 24.0, 160.0, 250.0)) == (-0.03125, 0.1, 0.5, 250 / 240)
+    assert unit.relative((0.0, 0.0, 1.0, 1.0)) == (0.0, 0.0, 1 / 320, 1 / 240)
+    assert len(told) == 2
+
+
+def test_boxes_of_an_unknown_unit_are_left_out_and_told():
+    told: list[str] = []
+    unit = Unit(320, 240, told.append)
+    assert [unit.relative((0.0, 0.0, 1919.0, 1079.0)) for _ in range(3)] == [None] * 3
+    assert len(told) == 1
+    assert "pixels of the input, 320x240" in told[0]
+    assert unit.relative((0.0, 0.0, 0.0, 0.0)) == (0.0, 0.0, 0.0, 0.0), "says nothing"
 
 
 def test_a_count_beyond_the_rows_ends_with_them(tmp_path):

@@ -177,7 +177,8 @@ class CameraThread(threading.Thread):
         """The source ended and every frame is accounted for."""
         frames = self.number - self.passed_over
         self.lane.enter(Stage.ENDED)
-        self.tell(CameraEnded(camera=self.camera, frames=frames))
+        broken = missing if missing > frames * MISSING_TOLD else 0
+        self.tell(CameraEnded(camera=self.camera, frames=frames, lost=self.counts["bad_frame"] + broken))
         self.log.info("ended after %d frames", frames)
         if missing > frames * MISSING_TOLD:
             self.log.warning("the file says it has %d more frames; it may be damaged", missing)

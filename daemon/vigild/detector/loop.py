@@ -20,6 +20,7 @@ import time
 import msgspec
 import numpy as np
 
+from vigild.detector.errors import BadOutput
 from vigild.detector.filter import Filter
 from vigild.detector.links import Link, Turns, turn_ns
 from vigild.detector.model import Model
@@ -28,7 +29,7 @@ from vigild.ipc.channel import Channel, ChannelClosed
 from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetFilter, ToDetector
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import Frame, RingClosed, RingReader
-from vigild.log import logger
+from vigild.log import Condition, logger
 
 log = logger("detector")
 
@@ -58,6 +59,7 @@ class Loop:
         self._turns = Turns()
         self._frame_ns = model.ready.first_invoke_ms * 1e6
         self._frames = 0
+        self._outputs = Condition(log)
         self._poll = select.epoll()
         self._poll.register(self._control, select.EPOLLIN)
 
@@ -201,7 +203,13 @@ class Loop:
         model.interpreter.invoke()
         decoding = enter(Stage.DECODE)
         view: View = frame.view
-        detections, truncated = model.decode(view, self._filter)
+        fault = ""
+        try:
+            detections, truncated = model.decode(view, self._filter)
+            self._outputs.end("the model's outputs have a meaning again")
+        except BadOutput as error:
+            detections, truncated, fault = [], False, str(error)
+            self._outputs.begin(f"nothing can be said of what the cameras show: {fault}")
         publishing = enter(Stage.PUBLISH)
         self._publish(
             Result(
@@ -221,6 +229,7 @@ class Loop:
                 detections=detections,
                 truncated=truncated,
                 file=frame.file,
+                fault=fault,
                 superseded=link.superseded,
             )
         )

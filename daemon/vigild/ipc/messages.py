@@ -128,6 +128,9 @@ class CameraEnded(Message):
 
     camera: str
     frames: int
+    lost: int = 0
+    """Of them, what could not be read (files of a folder, frames that cannot be decoded), and what a container promised
+    and did not hold."""
 
 
 class CameraStats(Message):
@@ -252,6 +255,8 @@ class Result(Message):
     detections: list[Detection]
     truncated: bool = False
     file: str = ""
+    fault: str = ""
+    """Why nothing can be said of this frame, though the network ran: its outputs have no meaning (NaN)."""
     superseded: int = 0
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
