@@ -137,15 +137,13 @@ def test_run_refuses_a_file_or_folder_that_is_not_there(
 
 @pytest.mark.parametrize("key", ["labels_allowed", "labels_denied"])
 def test_check_knows_the_models_classes(tmp_path: Path, key: str) -> None:
-    (tmp_path / "l.txt").write_text("person\ntraffic light\ncar\n")
     file = tmp_path / "f.toml"
-    for model in ("", f"name = 'people_vehicles_ssd'\nlabels = {str(tmp_path / 'l.txt')!r}\n"):
-        file.write_text(f"[model]\n{model}{key} = ['persn']\n")
-        done = vigild("check", str(file))
-        assert done.returncode == 1
-        assert f'model.{key}: found "persn", which no class of the model is called; did you mean person?' in done.stderr
-        file.write_text(f"[model]\n{model}{key} = ['person']\n")
-        assert vigild("check", str(file)).returncode == 0
+    file.write_text(f"[model]\n{key} = ['persn']\n")
+    done = vigild("check", str(file))
+    assert done.returncode == 1
+    assert f'model.{key}: found "persn", which no class of the model is called; did you mean person?' in done.stderr
+    file.write_text(f"[model]\n{key} = ['person']\n")
+    assert vigild("check", str(file)).returncode == 0
     file.write_text(f"[model]\npath = 'absent.tflite'\n{key} = ['persn']\n")
     assert vigild("check", str(file)).returncode == 0, "of a model that is not here nothing is known"
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vigild.config.document import Document
 from vigild.config.fields import FIELDS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.load import MAX_FILE_BYTES, Builder, ConfigError, from_command_line, load, load_file
 from vigild.config.rules import faults, unknown_labels, unused
-from vigild.config.schema import Config
+from vigild.config.schema import Config, ModelConfig
 from vigild.config.units import format_value
 
 CAMERA = '[camera.front]\nsource = "testcard"\n'

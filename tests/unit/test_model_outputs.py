@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from detectorkit import detect, load_model, normalised
 
-from vigild.detector.decode_postprocess import Unit
+from vigild.catalogue.decoding import Decoding
+from vigild.detector.decode_anchors import AnchorDecoder, RawOutput
+from vigild.detector.decode_postprocess import PostProcessDecoder, Unit
 from vigild.detector.errors import BadOutput, ModelError
 from vigild.detector.filter import Filter
+from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -116,15 +119,29 @@ def test_a_senseless_count_is_not_taken_for_nothing_seen(tmp_path, count, words)
     assert refused.value.code == "outputs"
 
 
-@pytest.mark.parametrize("build", [modelkit.finished, modelkit.raw])
-def test_scores_that_are_no_numbers_say_nothing(tmp_path, build):
-    model = load_model(build(tmp_path))
-    nothing = np.full(model.spec.shape, np.nan, np.float32)
+def test_scores_that_are_no_numbers_say_nothing():
+    nan = float("nan")
+    scores = [nan, nan]
+    outputs = {0: [0.0, 0.0, 1.0, 1.0] * 2, 1: [0.0, 1.0], 2: scores, 3: [2.0]}
+    layout = PostProcessLayout(0, 1, 2, 3, 1, (1, 0, 3, 2), "")
+    decode = PostProcessDecoder(layout, lambda index: lambda: outputs[index], Unit(16, 16, pytest.fail))
     with pytest.raises(BadOutput, match="scores are not a number"):
-        detect(model, nothing)
-    assert len(detect(model, normalised(modelkit.image([GREEN] * 4), model.spec), 0.4)) == 4, (
-        "the next frame is all right"
-    )
+        decode(View(), Filter([], 0.5, 10))
+    scores[1] = 0.4
+    assert decode(View(), Filter([], 0.5, 10)) == ([], False), "one number: it was looked, and nothing was seen"
+
+
+@pytest.mark.parametrize("activation", ["probabilities", "sigmoid", "softmax"])
+def test_raw_scores_that_are_no_numbers_say_nothing(activation):
+    scores = np.full((1, 4, 3), np.nan, np.float32)
+    boxes = RawOutput(lambda: np.zeros((1, 4, 4), np.float32), 1.0, 0)
+    decoding = Decoding(explicit=list(modelkit.QUARTERS))
+    anchors = np.array(modelkit.QUARTERS)
+    decode = AnchorDecoder(boxes, RawOutput(lambda: scores, 1.0, 0), anchors, decoding, activation, True)
+    with pytest.raises(BadOutput, match="scores are not a number"):
+        decode(View(), Filter([], 0.5, 10))
+    scores[0, 0] = -9.0
+    assert decode(View(), Filter([], 0.9, 10)) == ([], False)
 
 
 # ---- boxes in pixels of the input (16 x 16)

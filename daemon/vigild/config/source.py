@@ -94,18 +94,18 @@ def absent(text: str) -> str | None:
     source = parse_source(text)
     path = Path(source.target)
     if source.kind == "file":
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             return f'{path} is a folder; write "images:{path}" to read the pictures in it'
         return _unreadable(path, "video file")
     if source.kind == "images":
-        if path.exists() and not path.is_dir():
+        if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
             return f"images:{path} is no folder; name the folder that the pictures are in, or the video file alone"
         return _unreadable(path, "folder")
     return None
 
 
 def _unreadable(path: Path, what: str) -> str | None:
-    if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
+    if not os.path.exists(path):  # noqa: PTH110
         try:
             near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)  # noqa: PTH208
         except OSError:
