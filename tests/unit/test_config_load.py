@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from vigild.config import fields, values
 from vigild.config.document import Document
 from vigild.config.fields import FIELDS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.load import MAX_FILE_BYTES, Builder, ConfigError, from_command_line, load, load_file
-from vigild.config.rules import unused
-from vigild.config.schema import Config
+from vigild.config.rules import faults, unknown_labels, unused
+from vigild.config.schema import Config, ModelConfig
 from vigild.config.units import format_value
 
 CAMERA = '[camera.front]\nsource = "testcard"\n'
@@ -587,3 +588,21 @@ def test_what_fits_the_schema_is_taken(where: tuple[str, Field], value: object) 
     if "\\u0000" in text or "nan" in text or "inf" in text or (isinstance(value, (int, float)) and abs(value) > 1e300):
         return  # refused by us alone
     assert values.check(field.type, value) == getattr(held, field.name)
+
+
+def test_labels_that_no_model_in_force_knows() -> None:
+    known = ["person", "traffic light", "car"]
+    model = ModelConfig(labels_allowed=["persn", "car", "traffic-light", "zebra", "class_7"])
+    assert [text.partition("; ")[2] for text in unknown_labels(model, known)] == [
+        "did you mean person?",
+        "did you mean traffic light?",
+        "it knows car, person, traffic light",
+    ]
+    assert unknown_labels(model, []) == [], "while it is not known what it knows"
+    (denied,) = unknown_labels(ModelConfig(labels_denied=["cra"]), known)
+    assert denied == 'model.labels_denied: found "cra", which no class of the model is called; did you mean car?'
+
+
+def test_texts_that_are_no_utf8_are_refused_by_their_key() -> None:
+    told = [problem.key for problem in faults(ModelConfig(path=os.fsdecode(b"caf\xe9"), labels_allowed=["\udcff"]))]
+    assert told == ["path", "labels_allowed"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vigild import stdio
 from vigild.config.load import ConfigError, load_file
-from vigild.config.rules import unused
+from vigild.config.rules import unknown_labels, unused
 from vigild.config.schema import Config, ModelConfig
 from vigild.config.source import parse_source, redact
 
@@ -35,6 +35,10 @@ def run(args: argparse.Namespace) -> int:
         for problem in error.problems:
             stdio.complain(problem)
         return 1
+    if faults := _unknown_labels(config):
+        for fault in faults:
+            stdio.complain(f"{args.file}: {fault}")
+        return 1
     for warning in [*_absent(config), *unused(config)]:
         stdio.complain(f"{args.file}: warning: {warning}")
     print(f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}")
@@ -53,6 +57,15 @@ def _model(model: ModelConfig) -> str:
     if model.path:
         return f"model {model.path}"
     return "the embedded model" + (f", variant {model.variant}" if model.variant != "auto" else "")
+
+
+def _unknown_labels(config: Config) -> list[str]:
+    """As the model's own labels say, read without running it; nothing where they cannot be told here."""
+    if not (config.model.labels_allowed or config.model.labels_denied):
+        return []
+    from vigild.detector.known import known_labels
+
+    return unknown_labels(config.model, known_labels(config.model))
 
 
 def _absent(config: Config) -> list[str]:

@@ -6,6 +6,10 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vigild.config.schema import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no line per second on the terminal")
 
 
+def absent_sources(config: Config) -> list[str]:
+    """Files and folders that are not there: unlike a camera, they do not come by themselves."""
+    from vigild.config.source import absent, redact
+
+    found = ((name, absent(camera.source)) for name, camera in config.camera.items())
+    return [f"camera.{name}.source: {redact(why)}" for name, why in found if why]
+
+
 def run(args: argparse.Namespace) -> int:
     # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
     # must not kill a service that is about to be up. The hub installs its own handlers later.
@@ -46,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
 
     from vigild import log, openfiles
     from vigild.config import credentials, load
-    from vigild.config.schema import Config
 
     overrides = list(args.override)
     if args.socket:
@@ -68,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
         chosen = v4l2.first_camera() or "testcard"
         config = read()
+    if problems := absent_sources(config):
+        raise load.ConfigError(problems)
     log.set_level(config.daemon.log_level)
     plan = openfiles.arrange(len(config.camera), config.daemon.max_clients)
     if plan.refusal:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from vigild import plain
 
 
+class BadOutput(Exception):
+    """The outputs of this one frame have no meaning, so that nothing can be said of it; the message says why."""
+
+
 class ModelError(Exception):
     """A model, its labels, the runtime or the delegate is refused.
 
