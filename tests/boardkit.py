@@ -39,6 +39,35 @@ def zone(root: Path, index: int, kind: str, temp: str, trips: list[tuple[int, st
             write(folder / f"cdev{number}" / "type", f"{cooler}\n")
 
 
+def flip(path: Path, text: str) -> None:
+    """Write a file that somebody may be reading: it is whole at any time."""
+    write(path.with_name(path.name + ".new"), text)
+    path.with_name(path.name + ".new").replace(path)
+
+
+def cpufreq(root: Path, now_khz: int, max_khz: int, policy: int = 0) -> None:
+    folder = root / f"sys/devices/system/cpu/cpufreq/policy{policy}"
+    write(folder / "scaling_cur_freq", f"{now_khz}\n")
+    write(folder / "cpuinfo_max_freq", f"{max_khz}\n")
+
+
+def process(root: Path, pid: int, pss_kib: int, resident: int = 0, shared: int = 0, parent: int = 1) -> None:
+    """A process: its Pss, the pages of its statm, and who started it."""
+    folder = root / f"proc/{pid}"
+    write(folder / "smaps_rollup", f"0-1 ---p 0 00:00 0 [rollup]\nRss: 1 kB\nPss: {pss_kib} kB\nSwapPss: 8 kB\n")
+    write(folder / "statm", f"9999 {resident} {shared} 5 0 123 0\n")
+    write(folder / "stat", f"{pid} (a (b) c) S {parent} {pid} 0 0\n")
+
+
+def cgroup(root: Path, name: str, mount: str = "sys/fs/cgroup", **files: str | int) -> Path:
+    """The control group of this process; `files`: "current" is memory.current, "procs" is cgroup.procs."""
+    write(root / "proc/self/cgroup", f"0::{name}\n")
+    folder = root / mount / name.lstrip("/")
+    for file, content in files.items():
+        write(folder / ("cgroup.procs" if file == "procs" else f"memory.{file.replace('_', '.')}"), f"{content}\n")
+    return folder
+
+
 def meminfo(total_mib: int, available_mib: int) -> str:
     return (
         f"MemTotal:       {total_mib * 1024:8} kB\nMemFree:         100000 kB\n"
@@ -59,6 +88,42 @@ def raspberry_pi_4(root: Path) -> Path:
     write(root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
     write(root / "sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
     (root / "run/systemd/system").mkdir(parents=True)
+    return root
+
+
+def raspberry_pi_3_b_plus(root: Path) -> Path:
+    """Warm already: its soft limit of 60 °C is near."""
+    write(root / "proc/device-tree/model", "Raspberry Pi 3 Model B Plus Rev 1.3\0")
+    write(root / "proc/meminfo", meminfo(906, 610))
+    zone(root, 0, "cpu-thermal", "57996\n", [(110000, "critical", "")])
+    cpufreq(root, 1400000, 1400000)
+    write(root / "sys/class/hwmon/hwmon0/name", "cpu_thermal\n")
+    write(root / "sys/class/hwmon/hwmon0/temp1_input", "57996\n")
+    write(root / "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+    write(root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
+    return root
+
+
+def raspberry_pi_5(root: Path) -> Path:
+    """With the Active Cooler: its trips cool by the fan; only the firmware slows."""
+    write(root / "proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    write(root / "proc/meminfo", meminfo(8063, 7000))
+    fan = [(50000, "active", "pwm-fan"), (60000, "active", "pwm-fan"), (67500, "active", "pwm-fan")]
+    zone(root, 0, "cpu-thermal", "61700\n", [(110000, "critical", ""), *fan, (75000, "active", "pwm-fan")])
+    write(root / "sys/class/thermal/cooling_device0/type", "pwm-fan\n")
+    write(root / "sys/class/thermal/cooling_device0/cur_state", "2\n")
+    write(root / "sys/class/thermal/cooling_device0/max_state", "4\n")
+    cpufreq(root, 2400000, 2400000)
+    for index, (name, file, content) in enumerate(
+        [
+            ("cpu_thermal", "temp1_input", "61700\n"),
+            ("rp1_adc", "temp1_input", "52300\n"),
+            ("rpi_volt", "in0_lcrit_alarm", "0\n"),
+            ("nvme", "temp1_input", "71000\n"),
+        ]
+    ):
+        write(root / f"sys/class/hwmon/hwmon{index}/name", f"{name}\n")
+        write(root / f"sys/class/hwmon/hwmon{index}/{file}", content)
     return root
 
 
@@ -86,6 +151,34 @@ def jetson_orin(root: Path) -> Path:
     write(root / "sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")
     (root / "run/systemd/system").mkdir(parents=True)
     write(root / "etc/systemd/system/vigild.service", "[Unit]\n")
+    return root
+
+
+def laptop(root: Path) -> Path:
+    """x86: a battery and a wireless card with zones of their own; the package is slowed by ACPI at 95 °C."""
+    write(root / "sys/class/dmi/id/sys_vendor", "LENOVO\n")
+    write(root / "sys/class/dmi/id/product_name", "ThinkPad X1\n")
+    write(root / "proc/cpuinfo", PC_CPUINFO)
+    write(root / "proc/meminfo", meminfo(15800, 9000))
+    write(root / "proc/pressure/memory", "some avg10=0.20 avg60=0.10 avg300=0.00 total=7\nfull avg10=0.00 total=0\n")
+    zone(root, 0, "acpitz", "16800\n", [(16000, "active", "Fan"), (95000, "passive", "Processor")])
+    zone(root, 1, "x86_pkg_temp", "68000\n", [(-274000, "passive", "")])
+    zone(root, 2, "BAT0", "81000\n", [])
+    zone(root, 3, "iwlwifi_1", "83000\n", [])
+    zone(root, 4, "pch_cannonlake", "84000\n", [(115000, "hot", "")])
+    write(root / "sys/class/hwmon/hwmon0/name", "coretemp\n")
+    write(root / "sys/class/hwmon/hwmon0/temp1_input", "68000\n")
+    write(root / "sys/class/thermal/cooling_device0/type", "Processor\n")
+    write(root / "sys/class/thermal/cooling_device0/cur_state", "0\n")
+    cpufreq(root, 900000, 3600000)
+    return root
+
+
+def amd_pc(root: Path) -> Path:
+    """No thermal zone measures its processor: only the chip's own driver does."""
+    zone(root, 0, "acpitz", "16800\n", [])
+    write(root / "sys/class/hwmon/hwmon2/name", "k10temp\n")
+    write(root / "sys/class/hwmon/hwmon2/temp1_input", "63125\n")
     return root
 
 

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,17 +25,18 @@ from vigild.ipc.channel import Channel, ChannelClosed, socketpair
 from vigild.ipc.messages import (
     AddCamera,
     AttachCamera,
+    CameraLane,
     CameraStats,
     Detach,
     Exit,
     FromCamera,
-    PauseCamera,
     RemoveCamera,
+    SetLimits,
     Snapshot,
     TakeSnapshot,
 )
 from vigild.ipc.progress import Progress, Stage
-from vigild.ipc.ring import Frame, RingClosed, RingReader, make_memfd
+from vigild.ipc.ring import FilledSlot, RingClosed, RingReader, make_memfd
 from vigild.tensor import TensorSpec
 
 TIMEOUT_S = 30.0
@@ -54,15 +56,15 @@ class RigLink:
         self.number = number
         self.spec = spec
         self.ring = ring
-        self._arrived: list[Frame] = []
+        self._arrived: list[FilledSlot] = []
 
-    def poll(self, timeout_s: float) -> Frame | None:
+    def poll(self, timeout_s: float) -> FilledSlot | None:
         """The next frame, or None if none comes in time."""
         if not self._arrived and select.select([self.ring], [], [], timeout_s)[0]:
             self._arrived = self.ring.receive()
         return self._arrived.pop(0) if self._arrived else None
 
-    def next(self, timeout_s: float = TIMEOUT_S) -> Frame:
+    def next(self, timeout_s: float = TIMEOUT_S) -> FilledSlot:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             frame = self.poll(0.1)
@@ -71,12 +73,12 @@ class RigLink:
             self.rig.check()
         raise AssertionError(f"no frame within {timeout_s} s; the worker said {self.rig.messages[-5:]}")
 
-    def tensor(self, frame: Frame) -> NDArray[Any]:
+    def tensor(self, frame: FilledSlot) -> NDArray[Any]:
         """A copy of the frame's tensor, in its shape."""
         data = np.frombuffer(self.ring.slot(frame.slot), self.spec.dtype).reshape(self.spec.shape)
         return data.copy()
 
-    def take(self, count: int, ready_ns: int = 0) -> list[Frame]:
+    def take(self, count: int, ready_ns: int = 0) -> list[FilledSlot]:
         """Receive and acknowledge `count` frames."""
         frames = []
         for _ in range(count):
@@ -85,11 +87,11 @@ class RigLink:
             frames.append(frame)
         return frames
 
-    def drain(self, timeout_s: float = TIMEOUT_S) -> list[Frame]:
+    def drain(self, timeout_s: float = TIMEOUT_S) -> list[FilledSlot]:
         """Acknowledge all frames until the camera says that its source ended."""
         from vigild.ipc.messages import CameraEnded
 
-        frames: list[Frame] = []
+        frames: list[FilledSlot] = []
         deadline_s = time.monotonic() + timeout_s
         while not self.rig.seen(CameraEnded):
             assert time.monotonic() < deadline_s, f"no end; got {[f.frame for f in frames]}"
@@ -161,8 +163,8 @@ class CameraRig:
     def remove(self, camera: str) -> None:
         self.channel.send(RemoveCamera(camera=camera))
 
-    def pause(self, camera: str, paused: bool) -> None:
-        self.channel.send(PauseCamera(camera=camera, paused=paused))
+    def limit(self, camera: str, max_fps: float = 0.0, holds: Sequence[str] = ()) -> None:
+        self.channel.send(SetLimits(camera=camera, max_fps=max_fps, holds=list(holds)))
 
     def attach(self, camera: str, spec: TensorSpec = SPEC, slots: int = 2) -> RigLink:
         self._numbers += 1
@@ -229,8 +231,14 @@ class CameraRig:
         others = [m for m in self.messages if not isinstance(m, CameraStats)][-5:]
         raise AssertionError(f"no {kind.__name__} within {timeout_s} s; the last ones were {others}")
 
-    def stage(self, lane: int = 1) -> Stage:
-        return self.progress.lane(lane).read()[0]
+    def lane(self, camera: str) -> int:
+        """The lane of a camera's thread, as the worker said."""
+        self.check()
+        lanes = [m.lane for m in self.messages if isinstance(m, CameraLane) and m.camera == camera]
+        return lanes[-1] if lanes else self.until(CameraLane, camera=camera).lane
+
+    def stage(self, camera: str) -> Stage:
+        return self.progress.lane(self.lane(camera)).read()[0]
 
 
 __all__ = ["SPEC", "CameraRig", "RigLink", "RingClosed"]

@@ -1,6 +1,6 @@
 """The real server with a hub that has no cameras and no model: it answers, and publishes what it is told.
 
-    python tests/standin_hub.py SOCKET [RATE]     # publishes RATE frames/s until it is killed
+    python tests/standin_hub.py SOCKET [RATE [CLIENTS]]     # publishes RATE frames/s until it is killed
 
 In a test: `with running(path) as hub: hub.call(hub.server.publish, detections(1))`.
 """
@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from vigild.hub.places import Maker
 from vigild.hub.server import Server
+from vigild.hub.turns import TICK_S
 from vigild.wire import messages as m
 from vigild.wire import requests
 from vigild.wire.requests import RequestError
@@ -141,7 +143,7 @@ class StandIn:
             camera=camera or "front", frame=7, size=(1, 1), format="jpeg", data=base64.b64encode(self.jpeg).decode()
         )
 
-    async def set(self, key: str, value: Any) -> str:
+    async def set(self, key: str, value: Any, maker: Maker) -> str:
         if key == "bug":
             raise ZeroDivisionError("a bug")
         if not key.startswith("model."):
@@ -161,14 +163,29 @@ class StandIn:
         return await self._order("reload", None)
 
 
+async def tick_for_ever(server: Server) -> None:
+    """What the hub does."""
+    while True:
+        server.tick(asyncio.get_running_loop().time())
+        await asyncio.sleep(TICK_S)
+
+
 class Running:
     """A server in a thread with an event loop of its own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, api: StandIn, path: Path) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        server: Server,
+        api: StandIn,
+        path: Path,
+        ticking: asyncio.Task[None],
+    ) -> None:
         self.loop = loop
         self.server = server
         self.api = api
         self.path = path
+        self._ticking = ticking
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call it in the server's loop and wait for what it returns."""
@@ -184,6 +201,14 @@ class Running:
     def clients(self) -> list[m.ClientHealth]:
         answer: list[m.ClientHealth] = self.call(self.server.clients_health)
         return answer
+
+    def stop_ticking(self) -> None:
+        """From now on time passes when the test says so: `tick`, `sweep`."""
+        self.call(self._ticking.cancel)
+
+    def tick(self, ahead_s: float = 0.0) -> None:
+        """The server's tick, as it will be `ahead_s` from now."""
+        self.call(self.server.tick, self.loop.time() + ahead_s)
 
     def sweep(self, ahead_s: float) -> None:
         """The once-a-second look at the clients, as it will be `ahead_s` from now."""
@@ -205,18 +230,19 @@ def running(path: Path, api: StandIn | None = None) -> Iterator[Running]:
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
-    async def start() -> Server:
+    async def start() -> tuple[Server, asyncio.Task[None]]:
         server = Server(api, log)
         server.listen(path, 0o660)
-        return server
+        return server, asyncio.ensure_future(tick_for_ever(server))
 
     async def stop() -> None:
+        ticking.cancel()
         await server.close(grace_s=0.1)
 
     try:
-        server = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+        server, ticking = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
         try:
-            yield Running(loop, server, api, path)
+            yield Running(loop, server, api, path, ticking)
         finally:
             asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
     finally:
@@ -225,12 +251,15 @@ def running(path: Path, api: StandIn | None = None) -> Iterator[Running]:
         loop.close()
 
 
-async def _serve(path: Path, rate: float) -> None:
-    server = Server(StandIn(), log)
+async def _serve(path: Path, rate: float, most: int) -> None:
+    api = StandIn()
+    api.most = most
+    server = Server(api, log)
     server.listen(path, 0o660)
     print("listening", flush=True)
+    ticking = asyncio.ensure_future(tick_for_ever(server))
     frame = 0
-    while True:
+    while not ticking.done():
         frame += 1
         server.publish(detections(frame))
         if frame % max(1, round(rate)) == 1:
@@ -241,4 +270,7 @@ async def _serve(path: Path, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 10.0))
+    given = sys.argv[1:]
+    asyncio.run(
+        _serve(Path(given[0]), float(given[1]) if len(given) > 1 else 10.0, int(given[2]) if len(given) > 2 else 64)
+    )

@@ -48,9 +48,6 @@ class View(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-IDENTITY = View()
-
-
 def crop_view(crop: Box) -> View:
     """The view of a model that sees only `crop` (relative, xmin ymin xmax ymax) of the frame."""
     xmin, ymin, xmax, ymax = crop

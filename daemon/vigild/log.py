@@ -3,8 +3,9 @@
     log = logger("camera.front")
     log.warning("lost: %s", reason)
 
-People get a time and a level, in colours on a terminal; journald, and the hub reading a worker, get
-one line a message with systemd's priority in front: "<4>camera.front: lost: ...".
+People get a time and a level, in colours on a terminal. The hub reading a worker gets one line a message
+with systemd's priority in front: "<4>camera.front: lost: ...". journald gets entries with fields, when
+stderr is its own (see `journal`); then nothing here can wait for it.
 `Condition` keeps a repeating fault to one line when it begins, changes or ends.
 """
 
@@ -16,12 +17,18 @@ import re
 import sys
 import time
 
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+from vigild import journal
+from vigild.config.source import redact
+
 _LEVELS = {7: logging.DEBUG, 6: logging.INFO, 5: logging.INFO, 4: logging.WARNING, 3: logging.ERROR}
 _COLORS = {logging.DEBUG: "2", logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31"}
 _PREFIXED = re.compile(r"^<([0-7])>(?:([\w.\-]+): )?(.*)$", re.DOTALL)
 
 _ROOT = "vigild"
+
+_events = logging.getLogger(f"{_ROOT}.event")
+_events.propagate = False
+_events.addHandler(logging.NullHandler())
 
 
 def logger(name: str) -> logging.Logger:
@@ -33,7 +40,7 @@ class _Prefixed(logging.Formatter):
     """<priority>part: message; further lines carry the priority too, as journald wants."""
 
     def format(self, record: logging.LogRecord) -> str:
-        priority = _PRIORITIES.get(record.levelno, 6)
+        priority = journal.PRIORITIES.get(record.levelno, 6)
         text = f"{record.name.removeprefix(_ROOT + '.')}: {super().format(record)}"
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
@@ -61,6 +68,9 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
 
 def setup(level: str = "info", worker: bool = False) -> None:
     """Send this process's log to stderr. Call once, early; `set_level` changes the level later."""
+    if to_journal() and not worker and journal.available():
+        _to_journald(level)
+        return
     handler = _Handler(sys.stderr)
     colored = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" and "NO_COLOR" not in os.environ
     handler.setFormatter(_Prefixed() if worker or to_journal() else _Readable(colored))
@@ -68,6 +78,33 @@ def setup(level: str = "info", worker: bool = False) -> None:
     root.handlers[:] = [handler]
     root.propagate = False
     set_level("debug" if worker else level)
+
+
+def _to_journald(level: str) -> None:
+    handler = journal.JournalHandler(_ROOT)
+    vigild, everything = logging.getLogger(_ROOT), logging.getLogger()
+    vigild.handlers[:] = [handler]
+    vigild.propagate = False
+    # asyncio's too, which would otherwise write to stderr, and wait there.
+    everything.handlers[:] = [handler]
+    _events.handlers[:] = [handler]
+    set_level(level)
+
+
+def event(kind: str, text: str, *, camera: str | None = None, level: int = logging.INFO) -> None:
+    """Something that clients are told as an event, for those who search the journal: VIGILD_EVENT=kind.
+
+    Goes to journald alone; the parts say in their own words what happened, and that is what people read elsewhere.
+    """
+    fields = {"VIGILD_EVENT": kind, "VIGILD_REASON": text, **({"VIGILD_CAMERA": camera} if camera else {})}
+    where = f" {camera}" if camera else ""
+    _events.log(level, "%s", f"{kind}{where}: {text}", extra={"fields": fields})
+
+
+def dropped() -> int:
+    """Entries that journald did not take, since the start."""
+    handlers = logging.getLogger(_ROOT).handlers
+    return sum(handler.dropped for handler in handlers if isinstance(handler, journal.JournalHandler))
 
 
 def to_journal() -> bool:
@@ -92,7 +129,7 @@ def relay(line: str, fallback: str) -> bool:
     """
     match = _PREFIXED.match(line)
     if match is None:
-        logger(fallback).debug("%s", line)
+        logger(fallback).debug("%s", redact(line))
         return False
     level = _LEVELS.get(int(match[1]), logging.ERROR)
     logger(match[2] or fallback).log(level, "%s", match[3])

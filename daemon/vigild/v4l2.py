@@ -3,6 +3,7 @@
     device = query(Path("/dev/video0"))       # raises OSError
     device.captures                           # a camera as OpenCV can read one
     for form in formats(Path("/dev/video0")): print(form.fourcc, form.sizes)
+    first_camera()                            # "/dev/video0", or None
 
 Numbers and structures: linux/videodev2.h.
 """
@@ -155,3 +156,16 @@ def _ask(fd: int, number: int, request: bytes, ioctl: Ioctl) -> bytes | None:
 
 def _text(raw: bytes) -> str:
     return raw.split(b"\0")[0].decode(errors="replace").strip()
+
+
+def captures(node: Path) -> bool:
+    """Whether this is a camera as OpenCV can read one; False too for what does not answer."""
+    try:
+        return query(node).captures
+    except OSError:
+        return False
+
+
+def first_camera(devices: Path = Path("/dev")) -> str | None:
+    """The lowest-numbered /dev/videoN that captures video: what `vigild run` uses when none is named."""
+    return next((str(node) for node in nodes(devices) if captures(node)), None)

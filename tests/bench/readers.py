@@ -68,6 +68,8 @@ def main(path: str, reading: str, silent: str, seconds: str) -> None:
     print("done", flush=True)
     numbers: dict[int, list[int]] = {fd: [] for fd in socks}
     beyond_ms = []
+    gaps_ms = []
+    last_ns: dict[int, int] = {}
     infer_ms = []
     for received_ns, fd, data in pieces:
         *lines, rest[fd] = (rest[fd] + data).split(b"\n")
@@ -75,6 +77,9 @@ def main(path: str, reading: str, silent: str, seconds: str) -> None:
             message = json.loads(line)
             if message["type"] == "detections":
                 numbers[fd].append(message["seq"])
+                if fd in last_ns:
+                    gaps_ms.append(round((received_ns - last_ns[fd]) / 1e6, 3))
+                last_ns[fd] = received_ns
                 infer_ms.append(message["infer_ms"])
                 beyond_ms.append(round((received_ns - message["captured_ns"]) / 1e6 - message["infer_ms"], 3))
     # Meant for a client: every number from its first to its last; what is missing in between was lost.
@@ -83,7 +88,14 @@ def main(path: str, reading: str, silent: str, seconds: str) -> None:
     deaf = sum(not seen for seen in numbers.values())
     if deaf:
         raise RuntimeError(f"{deaf} of {len(numbers)} clients got nothing")
-    answer = {"meant": meant, "received": received, "beyond_ms": beyond_ms, "infer_ms": sorted(infer_ms), "cpu_s": cpu}
+    answer = {
+        "meant": meant,
+        "received": received,
+        "beyond_ms": beyond_ms,
+        "gaps_ms": gaps_ms,
+        "infer_ms": sorted(infer_ms),
+        "cpu_s": cpu,
+    }
     print(json.dumps(answer), flush=True)
     del quiet
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forge.model.network import open_network
+from forge.pictures import picture_files, read_for
 from forge.quantization.quantize import observe_network, quantize
 from forge.quantization.settings import parse
 from forge.tflite import flatbuffer
 from forge.tflite.dead_channels import revive
-from forge.variants.make import picture_files, read_for
-from forge.variants.network import open_network
 
 ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 COCO_V1 = ASSETS / "models" / "ssd_mobilenet_v1_coco_float" / "ssd_mobilenet_v1_coco_dequant_fp32.tflite"

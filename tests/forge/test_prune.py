@@ -15,13 +15,14 @@ import pytest
 from forge.errors import ForgeError
 from forge.evaluation.evaluate import Detection
 from forge.evaluation.subject import Subject
+from forge.model.network import Network, open_network
+from forge.model.prune import prune
+from forge.pictures import picture_files, read_for
 from forge.quantization.quantize import observe_network
 from forge.quantization.settings import parse
 from forge.tflite import flatbuffer
 from forge.tflite.postprocess import find_postprocess
-from forge.tflite.prune import prune
-from forge.variants.make import make_variant, picture_files, read_for
-from forge.variants.network import Network, open_network
+from forge.variants.make import make_variant
 from vigild.detector import flexbuffer
 
 REPOSITORY = Path(__file__).resolve().parents[2]

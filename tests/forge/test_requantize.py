@@ -12,17 +12,17 @@ import pytest
 from forge.__main__ import main
 from forge.evaluation.coco import annotated_sets
 from forge.evaluation.evaluate import Runner, on_coco
+from forge.model.dequantize import Dequantized, dequantize
+from forge.model.source import labels_of, open_source
+from forge.pictures import picture_files, read_for
 from forge.quantization.bias_correction import correct
 from forge.quantization.calibrate import Observed, observe, ranges, tensor_of, watching
 from forge.quantization.histogram import BINS, Histogram
 from forge.quantization.range_search import METHODS
 from forge.quantization.requantize import Choice, float_stem, requantize, score_tail
 from forge.quantization.static_int8 import static_int8, weight_ranges
-from forge.routes.dequantize import Dequantized, dequantize
-from forge.routes.source import labels_of, open_source
 from forge.tflite import flatbuffer
 from forge.tflite.metadata import Card
-from forge.variants.make import picture_files, read_for
 
 ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 UINT8 = ASSETS / "models/ssd_mobilenet_v1_coco/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"

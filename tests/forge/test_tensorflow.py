@@ -19,14 +19,14 @@ import torch
 
 from forge.errors import ForgeError
 from forge.evaluation.subject import Subject
+from forge.model.network import open_network
 from forge.routes.pytorch import load_module
 from forge.tflite import flatbuffer
 from forge.training.export import to_float32
 from forge.training.net import NetConfig
 from forge.training.scenes import render_scene
 from forge.training.train import TrainConfig, load_detector, train
-from forge.training.weights import load_weights
-from forge.variants.network import open_network
+from forge.weights import load_weights
 from vigild.camera.testcard import LABELS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -156,7 +156,7 @@ def test_keras_and_saved_model_come_in(trained: Path, tmp_path: Path) -> None:
     """The same network as files of TensorFlow's own kinds, its anchors in a file beside it."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from forge.routes import keras_net; from forge.training.weights import load_weights\n"
+        "from forge.routes import keras_net; from forge.weights import load_weights\n"
         "model = keras_net.build(*load_weights(Path(sys.argv[1])))\n"
         "model.save(sys.argv[2] + '/net.keras'); model.export(sys.argv[2] + '/saved')\n"
     )

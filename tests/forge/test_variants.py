@@ -14,13 +14,14 @@ from ai_edge_litert.schema_py_generated import TensorType
 from forge.errors import ForgeError
 from forge.evaluation.compare import Picture, Reference
 from forge.evaluation.subject import Subject
+from forge.model.network import Network, open_network
+from forge.pictures import picture_files, read_for, spread
 from forge.quantization.calibrate import Observed
 from forge.quantization.quantize import observe_network, quantize
 from forge.quantization.settings import SCHEMES, SETTINGS, parse
 from forge.tflite import flatbuffer
 from forge.tflite.postprocess import add_postprocess, find_postprocess, read_settings, take_postprocess
-from forge.variants.make import make_variant, picture_files, read_for, spread
-from forge.variants.network import Network, open_network
+from forge.variants.make import make_variant
 
 ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets"
 MODELS = ASSETS / "models"

@@ -124,7 +124,7 @@ def test_a_source_that_is_taken_away_for_a_while(tmp_path: Path, model: Path, ki
             f"the {'video file' if kind == 'video' else 'folder'} {there} does not exist"
         }
         assert client.until("heartbeat")["status"] == "no_frame"
-        # Tried again and again, but said once in the log.
+        # TaskResult again and again, but said once in the log.
         assert len([line for line in daemon.logged().splitlines() if "lost: the" in line]) == 1
         hidden.rename(there)
         client.event("camera_back")

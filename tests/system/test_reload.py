@@ -346,9 +346,11 @@ def test_changes_at_once_are_taken_up_one_after_the_other(running: Running, mode
 def test_a_setting_while_the_detector_is_down(running: Running) -> None:
     daemon, client = running.daemon, running.client
     os.kill(daemon.worker("detector"), signal.SIGKILL)
-    for _ in range(3):  # each start is waited with for longer
-        client.event("worker_back")
-        os.kill(daemon.worker("detector"), signal.SIGKILL)
+    for _ in range(3):  # without work in between, each start is waited with for longer
+        client.event("worker_died")
+        while not (started := daemon.running("vigild.detector")):
+            pass
+        os.kill(started[0], signal.SIGKILL)
     assert "starting again in" in client.event("worker_died")["reason"]
     assert daemon.running("vigild.detector") == []
     assert running.orders.ask(type="set", key="model.min_score", value=1.0)["type"] == "ok"

@@ -406,14 +406,28 @@ def test_clients_that_vanish_in_the_middle_of_everything(daemon: Daemon) -> None
 def test_one_client_too_many_is_told_so(tmp_path: Path, model: Path) -> None:
     with Daemon(tmp_path, config(model, "[daemon]\nmax_clients = 3\n")) as daemon:
         daemon.wait_for(lambda: not daemon.status()["health"]["clients"][1:])
-        clients = [daemon.connect() for _ in range(3)]
-        with socket.socket(socket.AF_UNIX) as fourth:
-            fourth.settimeout(30)
-            fourth.connect(str(daemon.socket))
-            answer = json.loads(fourth.makefile("rb").read())
+        clients = [daemon.connect() for _ in range(5)]  # two more: this is the daemon's own user
+        for client in clients:
+            assert client.ask(type="ping")["type"] == "pong"
+        with socket.socket(socket.AF_UNIX) as sixth:
+            sixth.settimeout(30)
+            sixth.connect(str(daemon.socket))
+            answer = json.loads(sixth.makefile("rb").read())
         assert (answer["type"], answer["code"]) == ("error", "too_many_clients")
+        refused = clients[0].ask(type="set", key="daemon.max_clients", value=1)
+        assert refused["code"] == "no_way_back" and "5 clients are connected" in refused["message"]
         clients[0].close()
         daemon.wait_for(lambda: accepted(daemon))
+
+
+def test_a_deleted_socket_is_made_again_and_clients_are_told(daemon: Daemon) -> None:
+    client = daemon.connect()
+    client.ask(type="watch", events=["event"])
+    daemon.socket.unlink()
+    event = client.event("socket_remade")
+    assert "was deleted; it was made again" in event["reason"]
+    assert accepted(daemon)
+    goes_on(daemon)
 
 
 def accepted(daemon: Daemon) -> bool:

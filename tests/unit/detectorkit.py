@@ -14,11 +14,11 @@ import numpy as np
 from vigild.config.schema import ModelConfig
 from vigild.detector.filter import Filter
 from vigild.detector.model import Model, load
-from vigild.geometry import IDENTITY, View
+from vigild.geometry import View
 from vigild.ipc.channel import Channel, socketpair
 from vigild.ipc.messages import AttachDetector, Detection, Exit, FromDetector, LoadModel, ModelReady, Result
 from vigild.ipc.progress import Progress
-from vigild.ipc.ring import Frame, RingWriter, make_memfd
+from vigild.ipc.ring import FilledSlot, RingWriter, make_memfd
 from vigild.tensor import TensorSpec
 
 REPO = Path(__file__).resolve().parents[2]
@@ -33,6 +33,9 @@ PETS = ASSETS / "images" / "golden" / "cats_and_dogs.jpg"
 
 RUNTIME = os.environ.get("VIGILD_TEST_RUNTIME", "auto")
 """The same tests run against each runtime, in an environment that has it."""
+
+WHOLE = View()
+"""The tensor shows the whole frame."""
 
 HANG_S = 60.0
 """No answer for this long is a hang, on any machine."""
@@ -125,7 +128,7 @@ class Camera:
         os.close(self.theirs_memfd)
         self.theirs.close()
 
-    def send(self, image: np.ndarray, view: View = IDENTITY, file: str = "") -> int:
+    def send(self, image: np.ndarray, view: View = WHOLE, file: str = "") -> int:
         """Send a picture (the tensor's shape); returns its frame number. Waits for a free slot."""
         deadline = time.monotonic() + HANG_S
         while self.ring.free_slot() is None:
@@ -137,7 +140,7 @@ class Camera:
         np.frombuffer(self.ring.slot(slot), dtype=self.spec.dtype)[:] = image.ravel()
         self.frame += 1
         now = time.monotonic_ns()
-        self.ring.send(Frame(slot, self.frame, now, time.time_ns(), 0, 0, now, 640, 480, view, file))
+        self.ring.send(FilledSlot(slot, self.frame, now, time.time_ns(), 0, 0, now, 640, 480, view, file))
         return self.frame
 
 
@@ -150,7 +153,7 @@ def detect(model: Model, tensor: np.ndarray, min_score: float = 0.5, **filter_: 
     """What a model sees in an input tensor."""
     model.input_view()[...] = tensor.reshape(model.spec.shape)
     model.interpreter.invoke()
-    return model.decode(IDENTITY, Filter(model.labels, min_score, filter_.pop("max_results", 20), **filter_))[0]
+    return model.decode(View(), Filter(model.labels, min_score, filter_.pop("max_results", 20), **filter_))[0]
 
 
 def normalised(rgb: np.ndarray, spec: TensorSpec) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 
 from vigild.camera.convert import Converter, value_table
 from vigild.camera.orientation import Orientation
-from vigild.geometry import IDENTITY
+from vigild.geometry import View
 from vigild.tensor import TensorSpec
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -64,7 +64,7 @@ def test_every_kind_of_tensor_is_exact(settings: str, color: Any, layout: Any) -
     pixels = noise()
     tensor, view = convert(spec, pixels)
     assert np.array_equal(tensor, direct(spec, pixels))
-    assert view == IDENTITY
+    assert view == View()
 
 
 def test_colours_are_not_swapped() -> None:
@@ -99,7 +99,7 @@ def test_turning_behind_the_resize_equals_turning_before(rotate: int, flip: str)
     wanted = direct(spec, np.ascontiguousarray(orientation.apply(pixels)))
     # Bilinear weights are rounded in fixed point, from the left and from the right alike.
     assert np.abs(tensor.astype(int) - wanted.astype(int)).max() <= 1
-    assert view == IDENTITY
+    assert view == View()
 
 
 def test_crop_is_of_the_upright_frame() -> None:

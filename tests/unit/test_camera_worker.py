@@ -16,7 +16,7 @@ import pytest
 from camera_rig import SPEC, CameraRig, RigLink
 from vigild.camera.testcard import TestCard
 from vigild.config.schema import CameraConfig
-from vigild.ipc.messages import CameraEnded, CameraLost, CameraOpened, CameraStats, Overlay
+from vigild.ipc.messages import CameraEnded, CameraLane, CameraLost, CameraOpened, CameraStats, Overlay
 from vigild.ipc.progress import Stage
 from vigild.ipc.ring import RingClosed
 from vigild.tensor import TensorSpec
@@ -117,7 +117,7 @@ def test_a_folder_in_order_with_names(rig: CameraRig, folder: Path) -> None:
     ended = rig.seen(CameraEnded)
     assert ended is not None
     assert ended.frames == 10
-    assert rig.stage() is Stage.ENDED
+    assert rig.stage("f") is Stage.ENDED
 
 
 def test_back_pressure_and_no_end_before_the_last_acknowledgement(rig: CameraRig, folder: Path) -> None:
@@ -286,23 +286,65 @@ def test_nobody_attached_and_paused_are_counted(rig: CameraRig) -> None:
     assert stats.delivered == 0
     link = rig.attach("front")
     link.take(3)
-    rig.pause("front", True)
+    rig.limit("front", holds=["client"])
     while (frame := link.poll(0.3)) is not None:
         link.ring.give_back(frame)
     stats = rig.until(CameraStats)
     while not stats.drops.get("paused"):
         stats = rig.until(CameraStats)
-    rig.pause("front", False)
+    rig.limit("front")
+    link.take(3)
+    assert sum(isinstance(m, CameraOpened) for m in rig.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("holds", "cause"),
+    [(["governor"], "held_governor"), (["schedule", "gate"], "held_gate"), (["governor", "client"], "paused")],
+)
+def test_each_hold_counts_under_its_own_cause(rig: CameraRig, holds: list[str], cause: str) -> None:
+    rig.add("front", CameraConfig(source="testcard", size=(80, 64), fps=100))
+    rig.limit("front", holds=holds)
+    link = rig.attach("front")
+    stats = rig.until(CameraStats)
+    while not stats.drops.get(cause):
+        stats = rig.until(CameraStats)
+    assert stats.delivered == 0
+    assert set(stats.drops) - {cause} <= {"not_attached"}
+    rig.limit("front")
     link.take(3)
 
 
-def test_paused_and_resumed_one_by_one(rig: CameraRig, folder: Path) -> None:
+def test_held_and_released_one_by_one(rig: CameraRig, folder: Path) -> None:
     rig.add("f", every(folder))
-    rig.pause("f", True)
+    rig.limit("f", holds=["client", "governor"])
     link = rig.attach("f")
     assert link.poll(0.3) is None
-    rig.pause("f", False)
+    rig.limit("f", holds=["governor"])
+    assert link.poll(0.3) is None
+    rig.limit("f")
     assert [f.frame for f in link.drain()] == list(range(1, 11))
+
+
+def test_a_cap_slows_reading_one_by_one_and_costs_no_frame(rig: CameraRig, folder: Path) -> None:
+    rig.add("f", every(folder))
+    rig.limit("f", max_fps=20.0)
+    frames = rig.attach("f", slots=4).drain()
+    assert [f.frame for f in frames] == list(range(1, 11))
+    # Nine times 50 ms, whatever else the machine does.
+    assert (frames[-1].captured_ns - frames[0].captured_ns) / 1e9 >= 0.45
+    stats = rig.until(CameraStats)
+    assert (stats.grabbed, stats.drops) == (10, {})
+
+
+def test_a_cap_can_be_lifted_while_it_waits(rig: CameraRig, folder: Path) -> None:
+    rig.add("f", every(folder))
+    # A frame in 1000 s, which nobody waits for.
+    rig.limit("f", max_fps=0.001)
+    link = rig.attach("f")
+    link.take(1)
+    assert link.poll(0.3) is None
+    rig.limit("f")
+    assert [f.frame for f in link.drain()] == list(range(2, 11))
 
 
 def test_without_credit_frames_are_dropped_and_the_newest_comes_next(rig: CameraRig) -> None:
@@ -342,6 +384,39 @@ def test_the_rate_is_capped(rig: CameraRig, clip: Path) -> None:
     assert 4 <= np.median(gaps) <= 6
     while not rig.until(CameraStats).drops.get("fps_cap"):
         continue
+
+
+def test_the_lowest_cap_wins_and_is_taken_up_at_once(rig: CameraRig, clip: Path) -> None:
+    rig.add("c", CameraConfig(source=str(clip), loop=True))
+    link = rig.attach("c")
+    link.take(3)
+    # A frame in 1000 s is none: whatever comes behind it shows that the cap is gone. The source gives 100 a second.
+    for max_fps, config_fps, lowest in ((10.0, None, 10), (0.0, 20, 20), (40.0, 10, 10), (10.0, 50, 10)):
+        for hub_fps, own_fps in ((0.001, config_fps), (max_fps, 0.001)):
+            rig.limit("c", max_fps=hub_fps)
+            rig.add("c", CameraConfig(source=str(clip), fps=own_fps, loop=True))
+            while (frame := link.poll(0.3)) is not None:
+                link.ring.give_back(frame)
+        rig.add("c", CameraConfig(source=str(clip), fps=config_fps, loop=True))
+        frames = link.take(9)
+        # Eight intervals, but for the one that a frame may be early.
+        assert (frames[-1].captured_ns - frames[0].captured_ns) / 1e9 >= 7 / lowest
+    assert sum(isinstance(m, CameraOpened) for m in rig.messages) == 1
+    assert not any(isinstance(m, CameraLost) for m in rig.messages)
+
+
+def test_the_test_card_takes_up_its_rate_while_it_waits_for_a_frame(rig: CameraRig) -> None:
+    # Frames 1000 s apart: the next one is not waited for.
+    rig.add("front", CameraConfig(source="testcard", size=(80, 64), fps=0.001))
+    link = rig.attach("front")
+    rig.until(CameraOpened, fps=0.001)
+    rig.add("front", CameraConfig(source="testcard", size=(80, 64), fps=50))
+    assert rig.until(CameraOpened, fps=50.0).detail == "test card, 80x64 at 50 frames/s"
+    numbers = [f.frame for f in link.take(10)]
+    assert numbers == sorted(set(numbers))
+    # The numbers count on: it is the same opening.
+    assert numbers[0] <= 3
+    assert not any(isinstance(m, CameraLost) for m in rig.messages)
 
 
 def test_a_file_played_live_starts_with_its_first_link_and_ends(rig: CameraRig, folder: Path) -> None:
@@ -446,9 +521,28 @@ def test_several_cameras_in_one_process(rig: CameraRig, folder: Path) -> None:
     a.ring.give_back(held)
     assert [f.frame for f in a.take(9)] == list(range(2, 11))
     rig.until(CameraEnded, camera="a")
-    # Lanes are those of arrival.
-    assert rig.stage(1) is Stage.ENDED
-    assert rig.stage(3) in (Stage.BACKOFF, Stage.OPEN)
+    assert len({rig.lane(camera) for camera in "abc"} | {0}) == 4
+    assert rig.stage("a") is Stage.ENDED
+    assert rig.stage("c") in (Stage.BACKOFF, Stage.OPEN)
+
+
+def test_a_lane_is_used_again_only_when_its_thread_has_ended(rig: CameraRig) -> None:
+    rig.add("a", CameraConfig(source="testcard", size=(80, 64)))
+    rig.add("b", CameraConfig(source="testcard", size=(80, 64)))
+    first = rig.lane("a")
+    link = rig.attach("a")
+    link.take(2)
+    rig.remove("a")
+    wait_for_close(link)
+    # Its rings are the last that the thread closes; the lane is free once it is gone altogether.
+    for n in range(100):
+        rig.add(f"c{n}", CameraConfig(source="testcard", size=(80, 64)))
+        lane = rig.until(CameraLane, camera=f"c{n}").lane
+        assert lane != rig.lane("b")
+        if lane == first:
+            break
+        rig.remove(f"c{n}")
+    assert lane == first
 
 
 def test_a_removed_camera_closes_its_rings(rig: CameraRig) -> None:

@@ -26,6 +26,7 @@ from vigild.client import (
     Refused,
     Silent,
 )
+from vigild.hub.places import KEPT_PLACES
 from vigild.wire.messages import Heartbeat as HeartbeatMessage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +94,7 @@ def test_no_daemon_is_an_error_that_lists_what_was_tried(tmp_path: Path, make: A
 
 def test_a_full_daemon_says_so(tmp_path: Path, make: Any) -> None:
     api = StandIn()
-    api.most = 0
+    api.most = -KEPT_PLACES  # and none for the owners
     with running(tmp_path / "s", api) as hub:
         with pytest.raises(Refused) as caught:
             make(hub.path).status()

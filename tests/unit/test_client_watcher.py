@@ -51,7 +51,7 @@ def test_messages_of_a_later_minor_version_are_ignored() -> None:
 def test_another_major_version_is_refused_with_both_versions() -> None:
     watcher = Watcher(watch_request())
     watcher.start()
-    with pytest.raises(ProtocolError, match=r"speaks protocol 2\.0 and this client 1\.0"):
+    with pytest.raises(ProtocolError, match=r"speaks protocol 2\.0 and this client 1\.1"):
         list(watcher.receive(hello("2.0"), 0.0))
 
 

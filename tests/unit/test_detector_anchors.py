@@ -24,7 +24,7 @@ from vigild.detector.anchors import anchors
 from vigild.detector.decode_anchors import MAX_CANDIDATES, AnchorDecoder, RawOutput, suppress
 from vigild.detector.errors import ModelError
 from vigild.detector.filter import Filter
-from vigild.geometry import IDENTITY
+from vigild.geometry import View
 
 BLACK, GREEN, BLUE = (0, 0, 0), (0, 255, 0), (0, 0, 255)
 QUARTERS = Decoding(explicit=modelkit.QUARTERS)
@@ -191,7 +191,7 @@ def test_noise_is_bounded():
     rows, _, values = decode._candidates(scores[0], Filter([], 0.1, 20))
     assert len(rows) == MAX_CANDIDATES
     assert values.min() >= np.sort(scores[0, :, 1:].ravel())[-MAX_CANDIDATES]
-    found, truncated = decode(IDENTITY, Filter([], 0.1, 20))
+    found, truncated = decode(View(), Filter([], 0.1, 20))
     assert len(found) == 20
     assert truncated
     assert found[0].score == approx(scores[0, :, 1:].max())
@@ -204,7 +204,7 @@ def test_looking_at_all_candidates_when_the_best_overlap():
     scores = np.zeros((1, 2000, 2), np.float32)
     scores[0, :150, 1] = 0.9
     scores[0, 150:155, 1] = [0.8, 0.1, 0.7, 0.6, 0.1]
-    found, truncated = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
+    found, truncated = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [0.9, 0.8, 0.7, 0.6]
     assert not truncated
 
@@ -216,11 +216,11 @@ def test_what_is_not_finite_is_dropped(value):
     scores[0, :2, 1] = [0.9, 0.8]
     boxes[0, 0, 0] = value
     boxes[0, 1, 1] = 5.0
-    found, _ = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [0.8]
     boxes[:] = 0
     scores[0, 0, 1] = value
-    found, _ = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [1.0 if np.isfinite(value) else 0.8]
 
 
@@ -229,7 +229,7 @@ def test_an_absurd_size_is_the_whole_frame():
     boxes[0, 0, 2] = 1e38
     scores = np.zeros((1, 2000, 2), np.float32)
     scores[0, 0, 1] = 0.9
-    found, _ = decoder(boxes, scores)(IDENTITY, Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
     assert found[0].box == approx((0.4, 0.0, 0.6, 1.0))
 
 

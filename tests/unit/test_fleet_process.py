@@ -42,8 +42,8 @@ def run_worker(
             "test",
             "a_worker",
             FromCamera,
-            lambda _w, m, _f: messages.append(m),
-            lambda _w, reason: end.set_result(reason),
+            lambda m, _f: messages.append(m),
+            lambda reason: end.set_result(reason),
         )
         if after == "kill":
             await asyncio.sleep(0.5)

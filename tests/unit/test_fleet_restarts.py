@@ -22,14 +22,38 @@ def _second(random: float) -> float:
     return restarts.died(1)
 
 
-def test_a_worker_that_worked_for_a_while_starts_over() -> None:
+def test_work_in_between_starts_over() -> None:
     restarts = Restarts(lambda: 0.0)
     restarts.died(0)
-    restarts.died(1)
+    assert restarts.died(1) == 0.25
     restarts.works(2)
-    assert restarts.died(30) == 0.0
-    restarts.works(31)
-    assert restarts.died(32) > 0, "one second of work is not settled"
+    assert restarts.died(2.1) == 0.0, "it worked: the next death is the first again"
+    assert restarts.unsettled == 3, "but whatever kills it has killed it three times within ten seconds of work"
+    restarts.works(3)
+    restarts.died(14)
+    assert restarts.unsettled == 1
+
+
+def test_a_kill_from_outside_says_nothing_of_the_worker() -> None:
+    restarts = Restarts(lambda: 0.0)
+    for now in range(20):
+        restarts.works(now)
+        assert restarts.died(now + 0.5, outside=True) == 0.0
+    assert restarts.unsettled == 0 and restarts.total == 20
+
+
+def test_what_cannot_be_started_is_not_tried_again_at_once() -> None:
+    restarts = Restarts(lambda: 0.0)
+    assert [restarts.died(now, started=False) for now in range(3)] == [0.25, 0.5, 1.0]
+
+
+def test_a_worker_that_dies_all_the_time_does_not_take_the_board() -> None:
+    restarts = Restarts(lambda: 0.0)
+    delays = []
+    for at in range(100):
+        restarts.works(at / 4)
+        delays.append(restarts.died(at / 4 + 0.1))
+    assert delays[:60] == [0.0] * 60 and min(delays[60:]) > 0
 
 
 def test_deaths_in_the_last_minute() -> None:

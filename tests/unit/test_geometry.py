@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vigild.geometry import IDENTITY, crop_pixels, crop_view, letterbox, letterbox_view
+from vigild.geometry import View, crop_pixels, crop_view, letterbox, letterbox_view
 
 sides = st.integers(16, 4096)
 fraction = st.floats(0.0, 1.0)
@@ -29,7 +29,7 @@ def test_a_point_through_the_letterbox_comes_back(
     """Where a pixel of the picture was drawn in the input is where its box is mapped back from."""
     place = letterbox(src_w, src_h, dst_w, dst_h)
     in_x, in_y = (place.x + x * place.width) / dst_w, (place.y + y * place.height) / dst_h
-    back = letterbox_view(IDENTITY, src_w, src_h, dst_w, dst_h).to_frame((in_x, in_y, in_x, in_y))
+    back = letterbox_view(View(), src_w, src_h, dst_w, dst_h).to_frame((in_x, in_y, in_x, in_y))
     assert abs(back[0] - x) * src_w < 0.01
     assert abs(back[1] - y) * src_h < 0.01
 

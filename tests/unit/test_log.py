@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,16 +16,19 @@ import os, sys
 if sys.argv[1] == "journal":
     s = os.fstat(2)
     os.environ["JOURNAL_STREAM"] = f"{s.st_dev}:{s.st_ino}"
-from vigild import log
+from vigild import journal, log
+journal.SOCKET = sys.argv[2]
 log.setup("info", worker=sys.argv[1] == "worker")
 log.logger("camera.front").warning("lost: %s\\nand more", "unplugged")
 log.logger("hub").debug("small talk")
 """
 
 
-def said(kind: str) -> str:
+def said(kind: str, journald: str = "/nonexistent/socket") -> str:
     env = {**os.environ, "JOURNAL_STREAM": "1:2"}
-    out = subprocess.run([sys.executable, "-c", SAY, kind], capture_output=True, text=True, check=True, env=env)
+    out = subprocess.run(
+        [sys.executable, "-c", SAY, kind, journald], capture_output=True, text=True, check=True, env=env
+    )
     return out.stderr
 
 
@@ -33,7 +38,17 @@ def test_people_get_time_and_level() -> None:
     assert (level, " ".join(rest)) == ("warning", "camera.front: lost: unplugged")
 
 
-def test_the_journal_gets_priorities_on_every_line() -> None:
+def test_the_journal_gets_entries_and_nothing_is_written_to_stderr(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        sock.settimeout(5)
+        assert said("journal", str(tmp_path / "socket")) == ""
+        entry = sock.recv(4096)
+    assert b"lost: unplugged\nand more\n" in entry
+    assert b"\nVIGILD_CAMERA=front\n" in entry
+
+
+def test_a_journal_without_its_socket_gets_priorities_on_every_line() -> None:
     assert said("journal") == "<4>camera.front: lost: unplugged\n<4>and more\n"
 
 
@@ -50,6 +65,13 @@ def test_a_workers_line_is_logged_as_its_own(caplog: pytest.LogCaptureFixture) -
         ("vigild.camera.front", "WARNING", "lost"),
         ("vigild.camera.front", "DEBUG", "[mjpeg @ 0x1] overread 8"),
     ]
+
+
+def test_what_a_library_says_is_relayed_without_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("vigild").propagate = True
+    caplog.set_level(logging.DEBUG, "vigild")
+    log.relay("[rtsp @ 0x1] cannot open rtsp://viewer:secret@10.0.0.7/", "camera.front")
+    assert [r.message for r in caplog.records] == ["[rtsp @ 0x1] cannot open rtsp://***@10.0.0.7/"]
 
 
 def test_a_condition_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixture) -> None:

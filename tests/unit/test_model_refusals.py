@@ -14,7 +14,7 @@ import pytest
 from detectorkit import COCO_UINT8, EDGETPU_FACE, RUNTIME, detect, load_model
 
 from vigild.config.schema import ModelConfig
-from vigild.detector import runtime
+from vigild.detector import interpreter
 from vigild.detector.errors import ModelError
 from vigild.detector.model import load
 from vigild.detector.model_file import ModelFile
@@ -260,7 +260,7 @@ def test_a_demanded_delegate_that_takes_no_node_fails(tmp_path):
 
 def test_a_runtime_that_is_not_there(tmp_path):
     path = modelkit.quadrants(tmp_path)
-    absent = [p.name for p in runtime.PACKAGES if not _installed(p.module)]
+    absent = [p.name for p in interpreter.PACKAGES if not _installed(p.module)]
     if not absent:
         pytest.skip("both runtimes are installed")
     with pytest.raises(ModelError) as caught:
@@ -285,11 +285,11 @@ def _installed(module):
     ],
 )
 def test_why_a_runtime_cannot_be_used_is_said_in_words(error, word):
-    assert word in str(runtime._runtime_fault(runtime.PACKAGES[1], error))
+    assert word in str(interpreter._runtime_fault(interpreter.PACKAGES[1], error))
 
 
 def test_a_models_fault_is_not_the_runtimes():
-    assert runtime._runtime_fault(runtime.PACKAGES[0], ValueError("Could not open")) is None
+    assert interpreter._runtime_fault(interpreter.PACKAGES[0], ValueError("Could not open")) is None
 
 
 def test_mutated_files_end_in_a_refusal_or_a_model(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vigild.geometry import View
 from vigild.ipc.channel import socketpair
-from vigild.ipc.ring import Credit, Frame, RingClosed, RingReader, RingWriter, make_memfd, slot_stride
+from vigild.ipc.ring import Credit, FilledSlot, RingClosed, RingReader, RingWriter, make_memfd, slot_stride
 
 SLOT_BYTES = 5000
 SLOTS = 3
@@ -26,8 +26,8 @@ def make_ring(slots: int = SLOTS) -> tuple[RingWriter, RingReader]:
     return writer, RingReader(memfd, detector, SLOT_BYTES, slots)
 
 
-def frame(slot: int, number: int, file: str = "") -> Frame:
-    return Frame(slot, number, 11, 12, 13, 14, 15, 640, 480, View(0.5, 0.25, 1.0, 0.0), file)
+def frame(slot: int, number: int, file: str = "") -> FilledSlot:
+    return FilledSlot(slot, number, 11, 12, 13, 14, 15, 640, 480, View(0.5, 0.25, 1.0, 0.0), file)
 
 
 def test_a_frame_arrives_as_it_was_sent() -> None:
@@ -128,7 +128,7 @@ class Ownership(RuleBasedStateMachine):
 
     def connect(self) -> None:
         self.writer, self.reader = make_ring()
-        self.in_hand: list[Frame] = []
+        self.in_hand: list[FilledSlot] = []
 
     @precondition(lambda self: self.writer.free_slot() is not None)
     @rule()

@@ -29,7 +29,7 @@ def test_plain_kernels_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     run = conduct.run
 
-    def counting(module: str, task: str, argument: conduct.CardsTask, limit_s: float) -> conduct.Tried:
+    def counting(module: str, task: str, argument: conduct.CardsTask, limit_s: float) -> conduct.TaskResult:
         asked.append(argument.delegate)
         return run(module, task, argument, limit_s)
 

@@ -267,29 +267,40 @@ def test_a_line_without_end_costs_the_connection_not_the_memory(hub: Running, cl
 
 
 def test_a_flood_of_requests_waits_for_the_next_second(hub: Running, client: RawClient) -> None:
-    hub.call(lambda: hub.server._sweeper.cancel())  # seconds pass when the test says so
+    hub.stop_ticking()  # seconds pass when the test says so
+    state = hub.call(lambda: next(iter(hub.server._clients.values())))
     client.send(b'{"type":"ping"}\n' * 1000)
-    hub.wait(lambda: next(iter(hub.server._clients.values()))._allowance <= 0)
-    assert alive(hub)
     answers, seconds = b"", 0
     client.sock.setblocking(False)
+
+    def second_is_over() -> bool:
+        nonlocal answers
+        hub.server._turns.tick(hub.loop.time())  # of time it gets what it needs: here requests are counted
+        with contextlib.suppress(BlockingIOError):
+            answers += client.sock.recv(65536)
+        return answers.count(b"\n") == 1000 or (state._allowance <= 0 and not state.pending_bytes)
+
     while answers.count(b"\n") < 1000:
-        waiting = True
-        while waiting:
-            waiting = hub.clients()[0].pending_bytes > 0
-            with contextlib.suppress(BlockingIOError):
-                answers += client.sock.recv(65536)
+        hub.wait(second_is_over)
         assert answers.count(b"\n") <= clients.REQUESTS_PER_SECOND * (seconds + 1)
-        hub.sweep(0.0)
-        hub.call(lambda: None)
+        assert alive(hub)
         seconds += 1
+        hub.sweep(0.0)
     assert seconds >= 1000 // clients.REQUESTS_PER_SECOND
 
 
-def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
+def strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on nobody who connects is root or the daemon's own user."""
+    monkeypatch.setattr("vigild.hub.server.is_owner", lambda peer: False)
+
+
+def test_one_client_too_many_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch)
     api = StandIn()
     api.most = 2
-    with running(tmp_path / "s", api) as hub, RawClient(hub.path), RawClient(hub.path) as second:
+    with running(tmp_path / "s", api) as hub, RawClient(hub.path) as first, RawClient(hub.path) as second:
+        for client in (first, second):
+            client.ask({"type": "ping"})
         extra = RawClient(hub.path, greet=False)
         answer = extra.read()
         assert (answer["type"], answer["code"]) == ("error", "too_many_clients")
@@ -300,10 +311,60 @@ def test_one_client_too_many_is_told_so(tmp_path: Path) -> None:
         assert alive(hub)
 
 
+def test_those_who_never_asked_give_their_place_up_oldest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers(monkeypatch)
+    api = StandIn()
+    api.most = 3
+    with running(tmp_path / "s", api) as hub, contextlib.ExitStack() as stack:
+        asked, older, younger = (stack.enter_context(RawClient(hub.path)) for _ in range(3))
+        asked.ask({"type": "ping"})
+        for idle in (older, younger):
+            newcomer = stack.enter_context(RawClient(hub.path))
+            assert newcomer.ask({"type": "ping"}) == {"type": "pong"}
+            told = idle.read()
+            assert (told["type"], told["code"]) == ("error", "gave_way")
+            assert "asked for nothing" in told["message"] and idle.at_end()
+        extra = RawClient(hub.path, greet=False)
+        assert extra.read()["code"] == "too_many_clients"
+        assert asked.ask({"type": "ping"}) == {"type": "pong"}
+
+
+def test_who_has_just_asked_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers(monkeypatch)
+    api = StandIn()
+    api.most = 1
+    with running(tmp_path / "s", api) as hub, RawClient(hub.path) as client:
+
+        async def both_at_once() -> None:
+            # Its request and a newcomer are there before the server looks at either.
+            client.send({"type": "ping"})
+            newcomer.sock.connect(str(hub.path))
+
+        newcomer = RawClient.__new__(RawClient)
+        newcomer.sock, newcomer._rest = socket.socket(socket.AF_UNIX), b""
+        asyncio.run_coroutine_threadsafe(both_at_once(), hub.loop).result(30)
+        assert client.read() == {"type": "pong"}
+        assert newcomer.read()["code"] == "too_many_clients"
+        newcomer.sock.close()
+
+
+def test_the_machines_owners_have_two_places_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = StandIn()
+    api.most = 2
+    with running(tmp_path / "s", api) as hub, contextlib.ExitStack() as stack:
+        for _ in range(4):  # this test is the daemon's own user
+            assert stack.enter_context(RawClient(hub.path)).ask({"type": "ping"}) == {"type": "pong"}
+        assert RawClient(hub.path, greet=False).read()["code"] == "too_many_clients"
+        strangers(monkeypatch)
+        assert RawClient(hub.path, greet=False).read()["code"] == "too_many_clients"
+
+
 def test_running_out_of_descriptors_passes(
     hub: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vigild.hub.server.ACCEPT_RETRY_S", 0.05)
+    monkeypatch.setattr("vigild.hub.door.ACCEPT_RETRY_S", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     late = socket.socket(socket.AF_UNIX)
     late.settimeout(30)
@@ -312,6 +373,7 @@ def test_running_out_of_descriptors_passes(
         late.connect(str(hub.path))
         hub.call(lambda: None)
         assert hub.clients() == []
+        hub.wait(lambda: "cannot accept" in caplog.text)
         assert 1 <= caplog.text.count("cannot accept a client (Too many open files)") <= 5
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

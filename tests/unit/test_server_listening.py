@@ -9,15 +9,17 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rawclient import RawClient
-from standin_hub import StandIn, log, running
+from standin_hub import Running, StandIn, log, running
 from vigild.hub import listening
 from vigild.hub.listening import SocketInUse, SocketUnusable, make_socket, remove_socket
 from vigild.hub.server import Server
+from vigild.wire.messages import PROTOCOL
 
 LOG = logging.getLogger("test")
 
@@ -55,7 +57,7 @@ def test_permissions_are_there_from_the_first_moment(tmp_path: Path, monkeypatch
 def test_a_stale_file_is_replaced(tmp_path: Path) -> None:
     leave_stale(tmp_path / "s")
     with running(tmp_path / "s") as hub, RawClient(hub.path) as client:
-        assert client.hello["protocol"] == "1.0"
+        assert client.hello["protocol"] == PROTOCOL
 
 
 def test_a_live_one_is_not(tmp_path: Path) -> None:
@@ -183,8 +185,164 @@ def test_a_socket_that_was_passed_is_used_and_its_file_stays(tmp_path: Path) -> 
         server = Server(StandIn(), log)
         server.adopt(sock)
         with await asyncio.to_thread(RawClient, path) as client:
-            assert client.hello["protocol"] == "1.0"
+            assert client.hello["protocol"] == PROTOCOL
         await server.close()
 
     asyncio.run(serve())
     assert path.exists()
+
+
+# ---- a file that is taken away while the server runs
+
+
+def remade(hub: Running) -> list[tuple[str, str]]:
+    """What the server tells of its file; and it looks only when the test says so."""
+    told: list[tuple[str, str]] = []
+    hub.stop_ticking()
+    hub.server.on_socket = lambda kind, reason: told.append((kind, reason))
+    return told
+
+
+def test_a_deleted_file_is_made_again_and_clients_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(tmp_path / "s") as hub, RawClient(hub.path) as client:
+        told = remade(hub)
+        for turn in range(1, 4):
+            hub.path.unlink()
+            hub.tick(2.0 * turn)
+            assert len(told) == turn
+            kind, reason = told[-1]
+            assert kind == "socket_remade" and "was deleted; it was made again" in reason
+            assert stat.S_IMODE(hub.path.stat().st_mode) == 0o660
+            with RawClient(hub.path) as other:
+                assert other.ask({"type": "ping"}) == {"type": "pong"}
+            assert client.ask({"type": "ping"}) == {"type": "pong"}
+        assert caplog.text.count("was deleted; it was made again; clients that are connected stay") == 3
+        hub.tick(9.0)
+        assert len(told) == 3
+    assert not hub.path.exists()
+
+
+def test_a_file_is_looked_at_twice_a_second(tmp_path: Path) -> None:
+    with running(tmp_path / "s") as hub:
+        told = remade(hub)
+        hub.tick(1.0)
+        hub.path.unlink()
+        hub.tick(1.4)
+        assert told == []
+        hub.tick(1.6)
+        assert len(told) == 1
+
+
+def test_who_waited_at_the_old_socket_is_taken_in(tmp_path: Path) -> None:
+    with running(tmp_path / "s") as hub:
+        told = remade(hub)
+
+        async def knock_and_delete() -> RawClient:
+            client = RawClient(hub.path, greet=False)
+            hub.path.unlink()
+            hub.server.tick(hub.loop.time() + 2.0)
+            return client
+
+        client = asyncio.run_coroutine_threadsafe(knock_and_delete(), hub.loop).result(30)
+        assert told and client.read()["type"] == "hello"
+        assert client.ask({"type": "ping"}) == {"type": "pong"}
+        client.sock.close()
+
+
+def replace_with_file(path: Path) -> None:
+    path.unlink()
+    path.write_text("precious")
+
+
+def replace_with_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent / "elsewhere")
+
+
+def replace_with_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "file").write_text("precious")
+
+
+def replace_with_stale_socket(path: Path) -> None:
+    path.unlink()
+    leave_stale(path)
+
+
+def move_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.parent / "moved")
+
+
+@pytest.mark.parametrize(
+    "replace", [replace_with_file, replace_with_link, replace_with_folder, replace_with_stale_socket, move_the_folder]
+)
+def test_what_was_put_in_its_place_goes_aside(tmp_path: Path, replace: Callable[[Path], None]) -> None:
+    with running(tmp_path / "d" / "s") as hub:
+        told = remade(hub)
+        replace(hub.path)
+        hub.tick(2.0)
+        assert [kind for kind, _ in told] == ["socket_remade"]
+        with RawClient(hub.path) as client:
+            assert client.ask({"type": "ping"}) == {"type": "pong"}
+    aside = tmp_path / "d" / "s.aside-1"
+    if replace is replace_with_file:
+        assert aside.read_text() == "precious"
+    if replace is replace_with_folder:
+        assert (aside / "file").read_text() == "precious"
+    if replace is replace_with_link:
+        assert aside.is_symlink()
+
+
+def test_another_programs_live_socket_stays_and_it_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path / "s") as hub, RawClient(hub.path) as client:
+        told = remade(hub)
+        hub.path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(hub.path))
+            other.listen()
+            for turn in range(1, 4):
+                hub.tick(2.0 * turn)
+            ((kind, reason),) = told
+            assert kind == "socket_lost" and "replaced by another file" in reason
+            assert "another program listens at" in reason
+            assert caplog.text.count("cannot be made again") == 1
+            assert client.ask({"type": "ping"}) == {"type": "pong"}
+        hub.tick(8.0)  # it is gone and has left its file
+        assert [kind for kind, _ in told] == ["socket_lost", "socket_remade"]
+        with RawClient(hub.path) as newcomer:
+            assert newcomer.ask({"type": "ping"}) == {"type": "pong"}
+
+
+def test_a_folder_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
+    with running(tmp_path / "d" / "s") as hub:
+        told = remade(hub)
+        (tmp_path / "d").rename(tmp_path / "moved")
+        (tmp_path / "d").write_text("a file")
+        hub.tick(2.0)
+        hub.tick(4.0)
+        assert [kind for kind, _ in told] == ["socket_lost"]
+        (tmp_path / "d").unlink()
+        hub.tick(6.0)
+        assert [kind for kind, _ in told] == ["socket_lost", "socket_remade"]
+        with RawClient(hub.path) as client:
+            assert client.ask({"type": "ping"}) == {"type": "pong"}
+
+
+def test_a_socket_that_was_passed_is_not_made_again_but_missed(tmp_path: Path) -> None:
+    path = tmp_path / "passed"
+    with running(tmp_path / "s") as hub:
+        told = remade(hub)
+        passed = socket.socket(socket.AF_UNIX)
+        passed.bind(str(path))
+        passed.listen()
+        hub.call(hub.server.adopt, passed)
+        with RawClient(path) as client:
+            path.unlink()
+            hub.tick(2.0)
+            hub.tick(4.0)
+            ((kind, reason),) = told
+            assert kind == "socket_lost" and "systemctl restart vigild.socket" in reason
+            assert client.ask({"type": "ping"}) == {"type": "pong"}

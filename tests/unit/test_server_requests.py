@@ -9,7 +9,7 @@ import pytest
 
 from rawclient import RawClient
 from standin_hub import JPEG, LABELS, Running, detections, health, running
-from vigild.wire.messages import Event, Heartbeat, ModelInfo
+from vigild.wire.messages import PROTOCOL, Event, Heartbeat, ModelInfo
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def heartbeat(camera: str = "front", frame: int = 1) -> Heartbeat:
 
 def test_the_first_line_says_what_this_is(client: RawClient) -> None:
     hello = client.hello
-    assert hello["protocol"] == "1.0"
+    assert hello["protocol"] == PROTOCOL
     assert hello["cameras"] == [{"name": "front", "size": [640, 480]}, {"name": "back"}]
     assert hello["model"]["labels"] == LABELS
     assert hello["limits"]["request_bytes"] == 65536 and hello["limits"]["clients"] == 64

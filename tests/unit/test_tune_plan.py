@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from tunekit import BOARD, subject, timed
 
+from vigild.board import budgets as board_budgets
 from vigild.catalogue.entry import ManifestError
 from vigild.catalogue.profile import Accuracy, Budgets, save
-from vigild.config.schema import BudgetConfig, ModelConfig
+from vigild.config.schema import ModelConfig
 from vigild.tune import trials
 from vigild.tune.budgets import BudgetError, parse
 from vigild.tune.candidates import Build, builds, candidates, default_threads
@@ -93,7 +94,7 @@ def test_builds_of_an_entry_and_of_files(tmp_path: Path) -> None:
         builds(config, [], environ)
     (tmp_path / "a.tflite").write_bytes(b"x")
     found = builds(config, [], environ)
-    assert ([one.name for one in found.builds], found.absent, found.from_manifest) == (["a"], ["b"], True)
+    assert ([one.name for one in found.builds], found.absent) == (["a"], ["b"])
     assert found.builds[0].config.sha256 is None
     with pytest.raises(ManifestError, match="no model named 'n'"):
         builds(ModelConfig(name="n"), [], environ)
@@ -102,17 +103,18 @@ def test_builds_of_an_entry_and_of_files(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a.tflite").write_bytes(b"edgetpu-custom-op")
     files = builds(config, [str(tmp_path / "a.tflite"), str(tmp_path / "sub/a.tflite")], environ)
-    assert len({one.name for one in files.builds}) == 2 and not files.from_manifest
+    assert len({one.name for one in files.builds}) == 2
     assert [one.edgetpu for one in files.builds] == [False, True]
 
 
 # ---- budgets
 
+IN_FORCE = board_budgets.Budgets(memory=256 * 2**20, temperature=75.0)
+
 
 def test_budgets_from_the_command_line() -> None:
-    configured = BudgetConfig()
-    assert parse(None, configured) == Budgets(memory_bytes=256 * 2**20, temperature_celsius=75)
-    assert parse("memory=200MiB, latency=50ms,temperature=70C", configured) == Budgets(
+    assert parse(None, IN_FORCE) == Budgets(memory_bytes=256 * 2**20, temperature_celsius=75)
+    assert parse("memory=200MiB, latency=50ms,temperature=70C", IN_FORCE) == Budgets(
         memory_bytes=200 * 2**20, latency_ms=50, temperature_celsius=70
     )
 
@@ -122,7 +124,7 @@ def test_budgets_from_the_command_line() -> None:
 )
 def test_budgets_that_are_none(text: str, says: str) -> None:
     with pytest.raises(BudgetError, match=says):
-        parse(text, BudgetConfig())
+        parse(text, IN_FORCE)
 
 
 # ---- what the tries come to

@@ -11,7 +11,7 @@ import pytest
 
 from vigild import v4l2
 from vigild.doctor.cameras import format_text
-from vigild.hub.discovery import captures, first_camera
+from vigild.v4l2 import captures, first_camera
 
 # As `gcc -include linux/videodev2.h` prints them.
 QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0x80685600, 0xC0405602, 0xC02C564A, 0xC034564B

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vigild.wire import address
-from vigild.wire.address import NoDaemon, candidates, default_listen_path, find_socket, open_socket
+from vigild.wire.address import NoDaemon, candidates, default_listen_path, open_socket
 
 
 def listening(path: Path) -> socket.socket:
@@ -44,8 +44,8 @@ def test_clients_that_were_told_where_look_nowhere_else() -> None:
 def test_a_stale_socket_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listening(tmp_path / "stale.sock").close()
     monkeypatch.setattr(address, "SYSTEM_SOCKET", tmp_path / "stale.sock")
-    with listening(tmp_path / "vigild.sock"):
-        assert find_socket(environ={"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path / "vigild.sock"
+    with listening(tmp_path / "vigild.sock"), open_socket(environ={"XDG_RUNTIME_DIR": str(tmp_path)}) as sock:
+        assert sock.getpeername() == str(tmp_path / "vigild.sock")
 
 
 def test_the_error_lists_what_was_tried_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

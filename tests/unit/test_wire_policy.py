@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from standin_hub import LABELS, detections
 from vigild.wire.framing import encode_line, parse_server_message
 from vigild.wire.messages import Detection, Detections
-from vigild.wire.policy import Filter, FrameRate, detections_line, detections_tail, make_policy
+from vigild.wire.policy import FrameRate, Selection, detections_line, detections_tail, make_policy
 from vigild.wire.requests import RequestError, Watch
 
 CAMERAS = ["front", "back"]
 
 
-def labels_sent(message: Detections, filter: Filter) -> list[str] | None:
-    tail = detections_tail(message, filter)
+def labels_sent(message: Detections, selection: Selection) -> list[str] | None:
+    tail = detections_tail(message, selection)
     if tail is None:
         return None
     return [d["label"] for d in json.loads(detections_line(tail, 1, 0))["detections"]]
@@ -24,7 +24,7 @@ def labels_sent(message: Detections, filter: Filter) -> list[str] | None:
 
 def test_the_spliced_line_is_the_encoded_message() -> None:
     message = detections(frame=5, file="a.jpg", truncated=True)
-    tail = detections_tail(message, Filter())
+    tail = detections_tail(message, Selection())
     assert tail is not None
     line = detections_line(tail, seq=12, dropped=3)
     assert line.startswith(b'{"type":"detections","seq":12,"dropped":3,"camera"')
@@ -34,30 +34,30 @@ def test_the_spliced_line_is_the_encoded_message() -> None:
 
 
 def test_numbers_that_were_filled_in_before_do_not_appear_twice() -> None:
-    tail = detections_tail(detections(seq=9, dropped=9), Filter())
+    tail = detections_tail(detections(seq=9, dropped=9), Selection())
     assert tail is not None
     assert tail.count(b'"seq"') == 0 and tail.count(b'"dropped"') == 0
 
 
 def test_labels_and_scores_filter() -> None:
     message = detections(scores={"person": 0.9, "cat": 0.6, "dog": 0.4})
-    assert labels_sent(message, Filter()) == ["person", "cat", "dog"]
-    assert labels_sent(message, Filter(labels=frozenset(["cat", "dog"]))) == ["cat", "dog"]
-    assert labels_sent(message, Filter(min_score=0.6)) == ["person", "cat"]
-    assert labels_sent(message, Filter(labels=frozenset(["cat"]), min_score=0.7)) is None
+    assert labels_sent(message, Selection()) == ["person", "cat", "dog"]
+    assert labels_sent(message, Selection(labels=frozenset(["cat", "dog"]))) == ["cat", "dog"]
+    assert labels_sent(message, Selection(min_score=0.6)) == ["person", "cat"]
+    assert labels_sent(message, Selection(labels=frozenset(["cat"]), min_score=0.7)) is None
 
 
 def test_empty_results_go_only_to_those_who_asked() -> None:
     nothing = detections(scores={})
-    assert labels_sent(nothing, Filter()) is None
-    assert labels_sent(nothing, Filter(empty=True)) == []
-    assert labels_sent(detections(), Filter(labels=frozenset(["dog"]), empty=True)) == []
+    assert labels_sent(nothing, Selection()) is None
+    assert labels_sent(nothing, Selection(empty=True)) == []
+    assert labels_sent(detections(), Selection(labels=frozenset(["dog"]), empty=True)) == []
 
 
 def test_equal_wishes_share_an_encoding() -> None:
     one = make_policy(Watch(id=1, labels=["cat", "person"], max_fps=5), CAMERAS, LABELS)
     other = make_policy(Watch(id=2, labels=["person", "cat"], cameras=["back"]), CAMERAS, LABELS)
-    assert one.filter == other.filter and hash(one.filter) == hash(other.filter)
+    assert one.selection == other.selection and hash(one.selection) == hash(other.selection)
 
 
 def test_the_answer_says_what_is_in_force() -> None:
@@ -91,11 +91,11 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 
 def test_labels_are_taken_unseen_while_no_model_is_loaded() -> None:
-    assert make_policy(Watch(labels=["anything"]), CAMERAS, None).filter.labels == {"anything"}
+    assert make_policy(Watch(labels=["anything"]), CAMERAS, None).selection.labels == {"anything"}
 
 
 def test_numbered_classes_are_labels() -> None:
-    assert make_policy(Watch(labels=["class_7"]), CAMERAS, []).filter.labels == {"class_7"}
+    assert make_policy(Watch(labels=["class_7"]), CAMERAS, []).selection.labels == {"class_7"}
     with pytest.raises(RequestError):
         make_policy(Watch(labels=["class_x"]), CAMERAS, [])
 
@@ -141,7 +141,7 @@ def test_a_client_decodes_exactly_what_its_filter_admits(
     message = detections(scores={})
     message = Detections(**{f: getattr(message, f) for f in message.__struct_fields__} | {"detections": boxes})
     wanted = [d for d in boxes if d.score >= min_score and (labels is None or d.label in labels)]
-    tail = detections_tail(message, Filter(labels, min_score, empty))
+    tail = detections_tail(message, Selection(labels, min_score, empty))
     if tail is None:
         assert not wanted and not empty
     else:

@@ -3,10 +3,14 @@
 import json
 from typing import Any
 
+import msgspec.inspect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vigild.config.keys import set_keys
+from vigild.config.load import ConfigError, load
+from vigild.wire import requests
 from vigild.wire.framing import encode_line
 from vigild.wire.messages import Error
 from vigild.wire.requests import (
@@ -51,8 +55,15 @@ def test_requests_are_read() -> None:
         (b'{"type":"watch","cameras":null}', "bad_request", "cameras"),
         (b'{"type":"watch","cameras":[]}', "bad_request", "cameras"),
         (b'{"type":"watch","labels":"person"}', "bad_request", "labels"),
-        (b'{"type":"watch","min_score":1.5}', "bad_request", "min_score"),
-        (b'{"type":"watch","max_fps":0}', "bad_request", "max_fps"),
+        (b'{"type":"watch","min_score":1.5}', "bad_request", "min_score: found 1.5; expected a number from 0 to 1"),
+        (b'{"type":"watch","min_score":"0.5"}', "bad_request", 'found "0.5"; expected a number'),
+        (b'{"type":"watch","max_fps":0}', "bad_request", "max_fps: found 0; expected a number from 0.001 to 1000"),
+        (b'{"type":"watch","max_fps":5e-324}', "bad_request", "found 5e-324; expected a number from 0.001 to 1000"),
+        (b'{"type":"watch","max_fps":1e308}', "bad_request", "expected a number from 0.001 to 1000"),
+        (b'{"type":"watch","max_fps":1e999}', "not_json", "out of range"),
+        (b'{"type":"swap","threads":0}', "bad_request", "found 0; expected an integer from 1 to 64"),
+        (b'{"type":"swap","threads":1.5}', "bad_request", "found 1.5; expected an integer from 1 to 64"),
+        (b'{"type":"swap","threads":' + b"9" * 400 + b"}", "bad_request", "expected an integer from 1 to 64"),
         (b'{"type":"watch","events":["detection"]}', "bad_request", "events"),
         (b'{"type":"snapshot","annotate":1}', "bad_request", "annotate"),
         (b'{"type":"set","key":"a.b"}', "bad_request", "value"),
@@ -119,3 +130,23 @@ def test_random_fields_are_answered(name: str, rest: dict[str, Any]) -> None:
 @given(st.text(alphabet='\\"ud8{}[]:,typeping\x00', max_size=40))
 def test_broken_escapes_are_answered(text: str) -> None:
     answered(b'{"type":"ping","id":"' + text.encode() + b'"}')
+
+
+def test_every_number_of_a_request_is_bounded_on_both_sides() -> None:
+    """A field that is added without bounds, or without a sentence that names them, is found here."""
+    for kind in requests.AnyRequest.__args__:
+        for field in msgspec.structs.fields(kind):
+            wanted = {"min_score", "max_fps", "threads"} if field.name in requests._NUMBERS else set()
+            options = getattr(msgspec.inspect.type_info(field.type), "types", (msgspec.inspect.type_info(field.type),))
+            for option in options:
+                if isinstance(option, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+                    assert option.le is not None and option.ge is not None, (kind, field.name)
+                    assert field.name == "id" or field.name in wanted, (kind, field.name)
+
+
+@pytest.mark.parametrize("key", ["camera.front.fps", "camera.front.priority", "budget.min_fps", "model.std"])
+@pytest.mark.parametrize("value", [5e-324, 10**400, -1, 0])
+def test_numbers_of_a_set_that_have_no_reciprocal_are_refused(key: str, value: float) -> None:
+    config = load('[camera.front]\nsource = "testcard"\n')
+    with pytest.raises(ConfigError):
+        set_keys(config, {key: [value] * 3 if key == "model.std" else value})

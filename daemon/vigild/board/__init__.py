@@ -1,6 +1,12 @@
-"""What the board says of itself: which one it is, temperatures, throttling, memory.
+"""The board: which one it is, how hot, how fast, how short of memory, what slows it; all below one root.
 
-`identity`  its name and processor
-`sensors`   files below a root that tests replace
-`memory`    what the daemon's own processes use
+    board = Board(Path("/"))                                  # what is there
+    budgets = resolve(config.budget, board)                   # what may be reached on it, and why
+    readings = BoardReader(board, budgets).read(now_ns, pids) # what it says now, at the pace that is worth it
+
+`readings`, `budgets`  the values that others decide by (budgets also how they come about)
+`board`, `reader`      the way in: what is found once, what is read again and again
+`pace`                 how often: pure decisions
+`tree`                 a sensor is an attribute that is a file, declared in a line
+`thermal`, `sensors`, `firmware`, `frequency`, `memory`, `cgroup`, `pressure`, `identity`  the files themselves
 """

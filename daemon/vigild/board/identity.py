@@ -46,6 +46,10 @@ def model_name(root: Path) -> str:
     return " ".join(part for part in (text(dmi / "sys_vendor"), text(dmi / "product_name")) if part)
 
 
+def is_raspberry_pi(root: Path) -> bool:
+    return model_name(root).startswith("Raspberry Pi")
+
+
 def processor(root: Path) -> Processor:
     """The processor; a mixed one is named by all its kinds of cores."""
     fields: dict[str, list[str]] = {}

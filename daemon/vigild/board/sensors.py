@@ -1,80 +1,154 @@
-"""Temperatures and throttle flags, from files below a root (`--sysfs-root`; "/" on a board).
+"""The temperatures of a board and what the kernel says slows it, from files below a root.
 
     sensors = Sensors(Path("/"))
-    sensors.temperatures()         # {"cpu-thermal": 54.5}
+    sensors.read(now_ns)           # {"cpu-thermal": 54.5}
     sensors.flags()                # ["under_voltage"]
+    sensors.lost(now_ns)           # ["cpu-thermal"]: it could be read and cannot any more
 
-The zones are found once and again when one fails to read. Sources: Documentation/driver-api/thermal
-(sysfs-api.rst) for the zones; drivers/hwmon/raspberrypi-hwmon.c for the Pi's under-voltage alarm;
-cooling_device states for a Jetson's throttle alerts.
+What is there is found once, again every minute (a driver that came late, an Edge TPU that was plugged in), and
+every few seconds while a sensor is lost.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
-SANE_CELSIUS = (-40.0, 150.0)
-"""Outside of this a sensor is off or lying (a switched-off Edge TPU reads -89.7 °C)."""
+from vigild.board.readings import LOST_S
+from vigild.board.thermal import CoolingDevice, Hwmon, Sensor, sensors
+from vigild.board.tree import File, Folder, Trouble, folders
 
-# A constant 100 °C on older Jetsons, by jetson_stats' experience.
-_IGNORED_ZONES = ("pmic",)
-# Raised at 70 °C on Orin for the skin of the box; nothing is slowed down.
-_IGNORED_COOLERS = ("hot-surface-alert",)
+FIND_S = 60.0
+FIND_LOST_S = 5.0
+
+OVER_CURRENT_S = 10.0
+"""A counter that grew keeps its flag up for so long."""
 
 
-def _read(path: Path) -> str | None:
-    """The file's text, or None: a sensor may be disabled, asleep (EAGAIN) or unplugged at any time."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
+class OverCurrent:
+    """A Jetson's over-current throttling (hwmon "soctherm_oc"): counters, so a flag while one has just grown.
+
+    It is a matter of power, not of heat: told apart from the other flags.
+    """
+
+    def __init__(self) -> None:
+        self._counters: list[tuple[Folder, File[int]]] = []
+        self._seen: list[int | None] = []
+        self._until_ns = 0
+
+    def find(self, chips: list[Hwmon]) -> None:
+        counters: list[tuple[Folder, File[int]]] = [
+            (chip, File(f"oc{index}_event_cnt", int))
+            for chip in chips
+            if chip.kind == "soctherm_oc"
+            for index in (1, 2, 3)
+        ]
+        if [folder.path for folder, _ in counters] != [folder.path for folder, _ in self._counters]:
+            self._counters, self._seen = counters, []
+
+    def raised(self, now_ns: int) -> bool:
+        if not self._counters:
+            return False
+        counts = [value if isinstance(value := file.read(chip), int) else None for chip, file in self._counters]
+        if any(
+            before is not None and now is not None and now > before
+            for before, now in zip(self._seen, counts, strict=False)
+        ):
+            self._until_ns = now_ns + int(OVER_CURRENT_S * 1e9)
+        self._seen = counts
+        return now_ns < self._until_ns
 
 
 class Sensors:
     """All sensors of a board."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._zones: dict[str, Path] = {}
-        self._alarms: list[tuple[str, Path]] = []
+        self.root = root
+        self.found: dict[str, Sensor] = {}
+        """By name. The name of a zone is its type; the second one of a type has its number too."""
+        self._alarms: list[tuple[str, Folder, File[int]]] = []
+        self._over_current = OverCurrent()
+        self._known: dict[str, Sensor] = {}
+        self._good_ns: dict[str, int] = {}
+        """Counted sensors that have been read, and when the last time."""
+        self._trouble: dict[str, Trouble] = {}
+        self._next_find_ns: int | None = None
         self.find()
 
     def find(self) -> None:
         """Look for sensors (again)."""
-        self._zones = {}
-        for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
-            kind = _read(zone / "type") or zone.name
-            if not kind.lower().startswith(_IGNORED_ZONES):
-                name = kind if kind not in self._zones else f"{kind}-{zone.name.removeprefix('thermal_zone')}"
-                self._zones[name] = zone / "temp"
-        for apex in sorted(self._root.glob("sys/class/apex/apex_*")):
-            self._zones[f"edgetpu-{apex.name.removeprefix('apex_')}"] = apex / "temp"
-        self._alarms = []
-        for hwmon in sorted(self._root.glob("sys/class/hwmon/hwmon*")):
-            if _read(hwmon / "name") == "rpi_volt":
-                self._alarms.append(("under_voltage", hwmon / "in0_lcrit_alarm"))
-        for cooler in sorted(self._root.glob("sys/class/thermal/cooling_device*")):
-            kind = _read(cooler / "type") or ""
-            if kind.endswith("-throttle-alert") and kind not in _IGNORED_COOLERS:
-                self._alarms.append((kind.removesuffix("-alert").replace("-", "_"), cooler / "cur_state"))
+        self.found = {}
+        for sensor in sensors(self.root):
+            label = sensor.label()
+            name = label if label not in self.found else f"{label}-{re.sub(r'^[^0-9]*', '', sensor.name)}"
+            self.found[name] = sensor
+        chips = [Hwmon(path) for path in folders(self.root / "sys/class/hwmon", "hwmon")]
+        self._alarms = [("under_voltage", chip, Hwmon.under_voltage) for chip in chips if chip.kind == "rpi_volt"]
+        for path in folders(self.root / "sys/class/thermal", "cooling_device"):
+            device = CoolingDevice(path)
+            if flag := device.flag():
+                self._alarms.append((flag, device, CoolingDevice.state))
+        self._over_current.find(chips)
 
     @property
-    def zones(self) -> dict[str, Path]:
-        """Zone -> its folder, of all that `temperatures` may report."""
-        return {name: path.parent for name, path in self._zones.items()}
+    def counted(self) -> tuple[str, ...]:
+        """The sensors that the temperature budget is for; also those that are lost."""
+        here = [name for name, sensor in self.found.items() if sensor.counted]
+        return (*here, *(name for name in self._good_ns if name not in here))
 
-    def temperatures(self) -> dict[str, float]:
-        """Zone -> °C; zones that cannot be read now, or read nonsense, are left out."""
-        readings = {}
-        for name, path in self._zones.items():
-            try:
-                celsius = int(_read(path) or "") / 1000.0
-            except ValueError:
+    def read(self, now_ns: int) -> dict[str, float]:
+        """°C of all that can be read now. `now_ns`: CLOCK_MONOTONIC."""
+        if self._next_find_ns is None:
+            self._next_find_ns = now_ns + int(FIND_S * 1e9)
+        elif now_ns >= self._next_find_ns:
+            self.find()
+            self._next_find_ns = now_ns + int((FIND_LOST_S if self.lost(now_ns) else FIND_S) * 1e9)
+        readings: dict[str, float] = {}
+        self._trouble = dict.fromkeys(self._good_ns, Trouble.GONE)
+        for name, sensor in self.found.items():
+            value = sensor.read()
+            if isinstance(value, Trouble):
+                self._trouble[name] = value
                 continue
-            if SANE_CELSIUS[0] <= celsius <= SANE_CELSIUS[1]:
-                readings[name] = celsius
+            self._trouble.pop(name, None)
+            readings[name] = value
+            if sensor.counted:
+                self._good_ns[name] = now_ns
+                self._known[name] = sensor
+        self._forget_unplugged()
+        if self._trouble and self.lost(now_ns):
+            self._next_find_ns = min(self._next_find_ns, now_ns + int(FIND_LOST_S * 1e9))
         return readings
 
-    def flags(self) -> list[str]:
+    def _forget_unplugged(self) -> None:
+        for name, trouble in list(self._trouble.items()):
+            sensor = self._known.get(name)
+            if trouble is Trouble.GONE and sensor and sensor.removable and not Path(sensor.path).exists():
+                del self._trouble[name], self._good_ns[name], self._known[name]
+
+    def lost(self, now_ns: int) -> list[str]:
+        """Counted sensors that could be read and have not for LOST_S, as of the last `read`. One that sleeps is
+        lost only while no other can be read: the GPU of a Jetson that has nothing to do is no fault."""
+        silent = [name for name, good_ns in self._good_ns.items() if now_ns - good_ns >= LOST_S * 1e9]
+        blind = all(name in self._trouble for name in self._good_ns)
+        return sorted(name for name in silent if blind or self._trouble.get(name) is not Trouble.ASLEEP)
+
+    def trouble(self) -> dict[str, Trouble]:
+        """Sensor -> why the last `read` left it out."""
+        return dict(self._trouble)
+
+    def temperatures(self) -> dict[str, float]:
+        """°C by sensor, now."""
+        return self.read(time.monotonic_ns())
+
+    def flags(self, now_ns: int | None = None) -> list[str]:
         """What limits the board now, by name: "under_voltage", "cpu_throttle", ..."""
-        return sorted({name for name, path in self._alarms if (_read(path) or "0") not in ("0", "")})
+        raised = {name for name, folder, file in self._alarms if _above_zero(file.read(folder))}
+        if self._over_current.raised(time.monotonic_ns() if now_ns is None else now_ns):
+            raised.add("over_current")
+        return sorted(raised)
+
+
+def _above_zero(value: int | Trouble) -> bool:
+    return isinstance(value, int) and value > 0

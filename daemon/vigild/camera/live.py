@@ -8,16 +8,14 @@ times a second even while nobody wants them, so a frozen or blank camera is seen
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from vigild.camera import health
+from vigild.camera.delivery import Delivery
 from vigild.camera.frames import BadFrame, Frame
+from vigild.camera.outlet import Outlet
 from vigild.camera.reading import NO_FRAME, Reader
 from vigild.camera.sources.base import Grab, Source, SourceFailed
 from vigild.ipc.progress import Stage
-
-if TYPE_CHECKING:
-    from vigild.camera.pipeline import CameraThread
 
 LOOK_EVERY_S = 0.1
 """How often a picture that is decoded anyway is checked."""
@@ -34,16 +32,15 @@ _PERIOD_SMOOTHING = 0.125
 class Live:
     """Delivers one session of a source in its own time."""
 
-    def __init__(self, camera: CameraThread, source: Source, fps: float) -> None:
-        self._camera = camera
+    def __init__(self, delivery: Delivery, source: Source, fps: float) -> None:
+        self._delivery = delivery
         self._source = source
-        self._reader = Reader(camera, source)
-        config = camera.config
+        self._reader = Reader(delivery, source)
+        config = delivery.config
         self._nominal_ns = 1e9 / fps if fps > 0 else 0.0
         self._period_ns = self._nominal_ns
-        self._cap_ns = 1e9 / config.fps if config.fps else 0.0
-        self._next_ns = 0.0
-        """When the rate cap lets the next frame through."""
+        self._due_ns = 0.0
+        """When a paced source's next frame is to be read."""
         self._grabbed_ns = 0
         self._skipped = source.skipped
         self._watch: health.PictureWatch | None = None
@@ -53,22 +50,22 @@ class Live:
 
     def run(self) -> None:
         """Until the source ends. Raises Interrupted, SourceFailed."""
-        camera = self._camera
+        delivery = self._delivery
         self._let_go()
-        camera.passed_over = camera.number
-        started_ns = time.monotonic_ns()
-        due_ns = float(started_ns)
-        timeout_s = camera.config.open_timeout
-        since_ns = started_ns
+        delivery.passed_over = delivery.number
+        delivery.limits.cap("config", delivery.config.fps or 0.0)
+        timeout_s = delivery.config.open_timeout
+        since_ns = time.monotonic_ns()
         if not self._source.live:
             self._hold_first()
-            due_ns = float(time.monotonic_ns())
+        self._due_ns = float(time.monotonic_ns())
         while True:
             if self._source.paced:
-                due_ns = self._wait_until(due_ns)
-            camera.commands()
+                self._wait_for_turn()
+            delivery.commands()
+            self._take_up_rate()
             # Up to the first frame the source is still opening; that may take a camera seconds.
-            camera.lane.enter(Stage.GRAB if camera.size != (0, 0) or self._grabbed_ns else Stage.OPEN)
+            delivery.lane.enter(Stage.GRAB if delivery.size != (0, 0) or self._grabbed_ns else Stage.OPEN)
             got = self._source.grab()
             if got is Grab.END:
                 if not self._rewind():
@@ -84,62 +81,72 @@ class Live:
                 continue
             self._frame(now_ns)
             since_ns = now_ns
-            timeout_s = camera.config.read_timeout
-        while any(link.outstanding for link in camera.links):
-            camera.lane.enter(Stage.WAIT)
-            camera.wait(None)
+            timeout_s = delivery.config.read_timeout
+        while any(outlet.outstanding for outlet in delivery.outlets):
+            delivery.lane.enter(Stage.WAIT)
+            delivery.wait(None)
 
     def _let_go(self) -> None:
         """Of frames that were read one by one, under other settings."""
-        while self._camera.queue:
-            frame = self._camera.queue.popleft()
+        while self._delivery.queue:
+            frame = self._delivery.queue.popleft()
             frame.kept = False
-            self._camera.settle(frame)
+            self._delivery.settle(frame)
 
     def _hold_first(self) -> None:
         """A file starts to play when somebody looks; a camera's first pictures may well be missed."""
-        camera = self._camera
-        camera.lane.enter(Stage.OPEN)
+        delivery = self._delivery
+        delivery.lane.enter(Stage.OPEN)
         if self._source.grab() is Grab.END:
             raise SourceFailed("read", NO_FRAME)
         frame = self._retrieve_number(time.monotonic_ns())
         self._source.rewind()
-        camera.number -= 1
+        delivery.number -= 1
         if frame is not None:
-            camera.buffers.give_back(frame.picture.pixels)
-        while not camera.links:
-            camera.lane.enter(Stage.WAIT)
-            camera.wait(None)
+            delivery.buffers.give_back(frame.picture.pixels)
+        while not delivery.outlets:
+            delivery.lane.enter(Stage.WAIT)
+            delivery.wait(None)
 
     def _retrieve_number(self, now_ns: int) -> Frame | None:
-        self._camera.number += 1
+        self._delivery.number += 1
         return self._reader.retrieve(now_ns)
 
     def _rewind(self) -> bool:
         """Whether the source goes on from its start."""
-        if not self._camera.config.loop:
+        if not self._delivery.config.loop:
             return False
         if not self._grabbed_ns:
             raise SourceFailed("read", NO_FRAME)
         self._source.rewind()
         return True
 
-    def _wait_until(self, due_ns: float) -> float:
-        """Wait for a paced frame's time; returns the next one's."""
-        camera = self._camera
-        if (time.monotonic_ns() - due_ns) / 1e9 > MAX_LAG_S:
-            due_ns = float(time.monotonic_ns())
-        left_s = (due_ns - time.monotonic_ns()) / 1e9
+    def _wait_for_turn(self) -> None:
+        """Wait for a paced frame's time."""
+        delivery = self._delivery
+        if (time.monotonic_ns() - self._due_ns) / 1e9 > MAX_LAG_S:
+            self._due_ns = float(time.monotonic_ns())
+        left_s = (self._due_ns - time.monotonic_ns()) / 1e9
         if left_s > 0:
-            camera.lane.enter(Stage.WAIT)
+            delivery.lane.enter(Stage.WAIT)
         while left_s > 0:
-            camera.wait(left_s)
-            left_s = (due_ns - time.monotonic_ns()) / 1e9
-        return due_ns + self._nominal_ns
+            delivery.wait(left_s)
+            self._take_up_rate()
+            left_s = (self._due_ns - time.monotonic_ns()) / 1e9
+        self._due_ns += self._nominal_ns
+
+    def _take_up_rate(self) -> None:
+        """`camera.fps` may have changed: the cap follows at once, the source as far as it can while it is open."""
+        delivery = self._delivery
+        delivery.limits.cap("config", delivery.config.fps or 0.0)
+        opened = self._reader.take_up_rate()
+        if opened is not None and opened.fps > 0:
+            self._nominal_ns = self._period_ns = 1e9 / opened.fps
+            self._due_ns = min(self._due_ns, time.monotonic_ns() + self._nominal_ns)
 
     def _frame(self, now_ns: int) -> None:
         """A frame was grabbed: deliver it, or count why not."""
-        camera = self._camera
+        delivery = self._delivery
         if self._grabbed_ns:
             self._period_ns += (now_ns - self._grabbed_ns - self._period_ns) * (
                 _PERIOD_SMOOTHING if self._period_ns else 1.0
@@ -147,21 +154,21 @@ class Live:
         self._grabbed_ns = now_ns
         missed = self._source.skipped - self._skipped
         self._skipped += missed
-        camera.number += 1 + missed
-        camera.grabbed += 1 + missed
+        delivery.number += 1 + missed
+        delivery.grabbed += 1 + missed
         if missed:
-            camera.counts["no_credit"] += missed
-        if camera.links:
-            camera.take_credits()
+            delivery.counts["no_credit"] += missed
+        if delivery.outlets:
+            delivery.take_credits()
         cause = self._offer(now_ns)
         if cause is not None:
-            camera.counts[cause] += 1
+            delivery.counts[cause] += 1
 
     def _offer(self, now_ns: int) -> str | None:
         """Deliver the grabbed frame to whoever wants it; returns the cause if nobody got it."""
-        camera = self._camera
+        delivery = self._delivery
         cause = self._refusal(now_ns)
-        wanting = [] if cause else [link for link in camera.links if link.wants(now_ns, self._period_ns)]
+        wanting = [] if cause else self._wanting(now_ns)
         if not cause and not wanting:
             cause = "no_credit"
         look = self._is_time_to_look(now_ns / 1e9, wanted=bool(wanting))
@@ -173,11 +180,11 @@ class Live:
             return None
         sent = False
         try:
-            for link in wanting:
-                sent |= camera.deliver(frame, link)
+            for outlet in wanting:
+                sent |= delivery.send(frame, outlet)
             if sent:
-                camera.delivered += 1
-                self._next_ns = max(self._next_ns, now_ns - self._period_ns / 2) + self._cap_ns
+                delivery.delivered += 1
+                delivery.limits.passed(now_ns, self._period_ns)
             if look:
                 self._look(frame, now_ns / 1e9)
             self._reader.good()
@@ -187,26 +194,34 @@ class Live:
         finally:
             frame.picture.forget()
             if not frame.waiting:
-                camera.held.drop(frame)
+                delivery.held.drop(frame)
         if wanting and not sent and cause is None:
             cause = "no_credit"
         return None if sent else cause
 
+    def _wanting(self, now_ns: int) -> list[Outlet]:
+        """Whom the grabbed frame goes to: in each group one, the detector that is idle or will be first."""
+        wanting: dict[int, Outlet] = {}
+        for outlet in self._delivery.outlets:
+            if outlet.wants(now_ns, self._period_ns):
+                best = wanting.get(outlet.group)
+                if best is None or outlet.load() < best.load():
+                    wanting[outlet.group] = outlet
+        return list(wanting.values())
+
     def _refusal(self, now_ns: int) -> str | None:
         """Why no frame is to be delivered now."""
-        if self._camera.paused:
-            return "paused"
-        if not self._camera.links:
+        limits = self._delivery.limits
+        if limits.held:
+            return limits.hold_cause
+        if not self._delivery.outlets:
             return "not_attached"
-        # Half a period early is on time: the next frame would be half a period late.
-        if self._cap_ns and now_ns + self._period_ns / 2 < self._next_ns:
-            return "fps_cap"
-        return None
+        return None if limits.due(now_ns, self._period_ns) else "fps_cap"
 
     # ---- is the camera all right?
 
     def _is_time_to_look(self, now_s: float, wanted: bool) -> bool:
-        if self._camera.size == (0, 0):
+        if self._delivery.size == (0, 0):
             return True
         if self._watch is None:
             return False

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from vigild import log
+from vigild.camera.delivery import Delivery
 from vigild.camera.frames import BadFrame, Frame
-from vigild.camera.sources.base import Source, SourceFailed
+from vigild.camera.sources.base import Opened, Source, SourceFailed
 from vigild.ipc.progress import Stage
-
-if TYPE_CHECKING:
-    from vigild.camera.pipeline import CameraThread
-
 
 NO_FRAME = "the source holds no frame that can be read"
 
@@ -23,19 +19,20 @@ _FILES_TOLD = 1000
 class Reader:
     """Retrieves frames of one open source, numbers them, and counts the bad ones."""
 
-    def __init__(self, camera: CameraThread, source: Source) -> None:
-        self._camera = camera
+    def __init__(self, delivery: Delivery, source: Source) -> None:
+        self._delivery = delivery
         self._source = source
         self._bad_since_s: float | None = None
-        self._condition = log.Condition(camera.log)
+        self._condition = log.Condition(delivery.log)
+        self._asked_fps = delivery.config.fps
 
     def retrieve(self, captured_ns: int) -> Frame | None:
-        """The grabbed frame as `camera.number`; None if it is bad. Raises SourceFailed."""
-        camera = self._camera
-        start_ns = camera.lane.enter(Stage.RETRIEVE)
+        """The grabbed frame as number `delivery.number`; None if it is bad. Raises SourceFailed."""
+        delivery = self._delivery
+        start_ns = delivery.lane.enter(Stage.RETRIEVE)
         try:
-            picture = self._source.retrieve(camera.buffers)
-            if camera.size == (0, 0):
+            picture = self._source.retrieve(delivery.buffers)
+            if delivery.size == (0, 0):
                 # A valid header alone does not make a working camera.
                 picture.decode(reduce=8)
         except BadFrame as error:
@@ -43,17 +40,28 @@ class Reader:
             return None
         now_ns = time.monotonic_ns()
         frame = Frame(
-            number=camera.number,
+            number=delivery.number,
             captured_ns=captured_ns,
             wall_ns=time.time_ns() - (now_ns - captured_ns),
             picture=picture,
             decode_ns=now_ns - start_ns,
         )
-        frame.measure(camera.orientation)
+        frame.measure(delivery.orientation)
         # Pictures of a folder differ in size as a matter of course; each frame carries its own.
-        if camera.size == (0, 0) or (not picture.file and camera.size != (frame.width, frame.height)):
-            camera.announce(frame)
+        if delivery.size == (0, 0) or (not picture.file and delivery.size != (frame.width, frame.height)):
+            delivery.announce(frame)
         return frame
+
+    def take_up_rate(self) -> Opened | None:
+        """Have the source follow a changed `camera.fps`, if it can without a new opening; what is known of it then."""
+        fps = self._delivery.config.fps
+        if fps == self._asked_fps:
+            return None
+        self._asked_fps = fps
+        opened = self._source.set_rate(fps)
+        if opened is not None:
+            self._delivery.rate_changed(opened)
+        return opened
 
     def good(self) -> None:
         """The newest frame could be decoded."""
@@ -63,17 +71,17 @@ class Reader:
 
     def bad(self, error: BadFrame) -> None:
         """Count a frame that cannot be decoded; a live source that gives nothing else has failed."""
-        camera = self._camera
-        camera.counts["bad_frame"] += 1
+        delivery = self._delivery
+        delivery.counts["bad_frame"] += 1
         if not self._source.live:
             # By name: a folder that loops would repeat itself.
-            if str(error) not in camera.bad_told and len(camera.bad_told) < _FILES_TOLD:
-                camera.bad_told.add(str(error))
-                camera.log.warning("skipped a frame: %s", error)
+            if str(error) not in delivery.bad_told and len(delivery.bad_told) < _FILES_TOLD:
+                delivery.bad_told.add(str(error))
+                delivery.log.warning("skipped a frame: %s", error)
             return
         self._condition.begin(f"bad frame: {error}")
         now_s = time.monotonic()
         if self._bad_since_s is None:
             self._bad_since_s = now_s
-        if now_s - self._bad_since_s >= camera.config.read_timeout:
+        if now_s - self._bad_since_s >= delivery.config.read_timeout:
             raise SourceFailed("shape", f"no frame could be decoded for {now_s - self._bad_since_s:.1f} s: {error}")

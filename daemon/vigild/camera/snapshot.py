@@ -36,6 +36,8 @@ class HeldFrames:
         self._frames: dict[int, Frame] = {}
         self._inferred: deque[Frame] = deque()
         self._borrowed: list[Frame] = []
+        self.keep = KEEP_INFERRED
+        """Inferred frames held; the camera's thread sets it."""
 
     # ---- the camera's thread
 
@@ -47,7 +49,7 @@ class HeldFrames:
     def inferred(self, frame: Frame) -> None:
         """A detector acknowledged it and no other has it: held until newer ones come."""
         self._inferred.append(frame)
-        while len(self._inferred) > KEEP_INFERRED:
+        while len(self._inferred) > self.keep:
             self.drop(self._inferred.popleft())
 
     def drop(self, frame: Frame) -> None:

@@ -114,7 +114,7 @@ def _start(command: str, blocked: set[signal.Signals]) -> int:
         os.setpgid(0, 0)
         # Should the warden be killed: at least the command itself goes with it.
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         os.execv("/bin/sh", ["/bin/sh", "-c", command])

@@ -7,34 +7,37 @@ Each camera has a thread of its own; nothing here waits for one.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from vigild import log
-from vigild.camera.link import Link
+from vigild.camera.outlet import Outlet
 from vigild.camera.pipeline import CameraThread
 from vigild.camera.snapshot import encode
 from vigild.ipc.channel import Channel, ChannelClosed
 from vigild.ipc.messages import (
     AddCamera,
     AttachCamera,
+    CameraLane,
     Detach,
     Exit,
     Message,
-    PauseCamera,
     RemoveCamera,
+    SetLimits,
     Snapshot,
     TakeSnapshot,
     ToCamera,
+    Trim,
 )
 from vigild.ipc.progress import Progress, Stage
 from vigild.ipc.ring import RingWriter
-from vigild.ipc.worker import Inherited
+from vigild.ipc.worker import Inherited, trim
 
 HEARTBEAT_S = 0.5
 STATS_EVERY_S = 1.0
@@ -54,8 +57,8 @@ class CameraWorker:
         self._channel: Channel[Any] = Channel(inherited.control, ToCamera)
         self._sending = threading.Lock()
         self._cameras: dict[str, CameraThread] = {}
-        self._lanes: dict[str, int] = {}
-        """Lanes are given in the order in which cameras are first named, and never taken back."""
+        self._threads: dict[int, CameraThread] = {}
+        """Each camera's thread by its lane, also those that were told to stop and have not come to it yet."""
         self._links: dict[int, str] = {}
         self._stats_due_s = 0.0
 
@@ -99,34 +102,40 @@ class CameraWorker:
             camera = self._cameras.get(self._links.pop(message.link, ""))
             if camera is not None:
                 camera.detach(message.link)
-        elif isinstance(message, PauseCamera):
-            self._with(message.camera, lambda camera: camera.pause(message.paused))
+        elif isinstance(message, SetLimits):
+            camera = self._cameras.get(message.camera)
+            if camera is not None:
+                camera.limit(message.max_fps, message.holds)
+        elif isinstance(message, Trim):
+            for camera in self._cameras.values():
+                camera.trim(message.on)
+            gc.collect()
+            trim()
         elif isinstance(message, TakeSnapshot):
             self._snapshot(message)
         elif isinstance(message, RemoveCamera):
             self._remove(message.camera)
-
-    def _with(self, name: str, action: Callable[[CameraThread], None]) -> None:
-        camera = self._cameras.get(name)
-        if camera is not None:
-            action(camera)
 
     def _add(self, message: AddCamera) -> None:
         camera = self._cameras.get(message.camera)
         if camera is not None:
             camera.configure(message.config)
             return
-        index = self._lanes.setdefault(message.camera, len(self._lanes) + 1)
+        number = self._free_lane()
+        lane = self._progress.lane(number)
+        # What the thread before it did last must not be taken for this one's.
+        lane.enter(Stage.START)
         camera = CameraThread(
-            message.camera,
-            message.config,
-            self._progress.lane(index),
-            self.tell,
-            message.resume_after,
-            message.passed_over,
+            message.camera, message.config, lane, self.tell, message.resume_after, message.passed_over
         )
-        self._cameras[message.camera] = camera
+        self._cameras[message.camera] = self._threads[number] = camera
+        self.tell(CameraLane(camera=message.camera, lane=number))
         camera.start()
+
+    def _free_lane(self) -> int:
+        """The lowest that no thread writes to; lane 0 is this one's."""
+        used = {number for number, thread in self._threads.items() if thread.is_alive()}
+        return next(number for number in itertools.count(1) if number not in used)
 
     def _remove(self, name: str) -> None:
         camera = self._cameras.pop(name, None)
@@ -144,7 +153,7 @@ class CameraWorker:
         memfd, sock = fds
         ring = RingWriter(memfd, socket.socket(fileno=sock), message.spec.nbytes, message.slots)
         self._links[message.link] = message.camera
-        camera.attach(Link(message.link, message.spec, ring, message.slots))
+        camera.attach(Outlet(message.link, message.spec, ring, message.slots, message.group))
 
     def _snapshot(self, message: TakeSnapshot) -> None:
         self._lane.enter(Stage.ENCODE)
@@ -155,7 +164,8 @@ class CameraWorker:
         overlays = {overlay.frame: overlay for overlay in message.results}
         frame = camera.held.borrow(overlays)
         if frame is None:
-            self.tell(Snapshot(request=message.request, error=f"camera {message.camera} holds no inferred frame now"))
+            error = f"camera {message.camera} holds no inferred frame now"
+            self.tell(Snapshot(request=message.request, error=error, passed=True))
             return
         try:
             overlay = overlays[frame.number] if message.annotate else None

@@ -1,6 +1,6 @@
 """Which models there are, where they come from, and where they lie on this machine.
 
-`entry`      what a manifest says of a model
+`entry`      what a manifest says of a model; `decoding`: of the outputs of one without the post-process op
 `manifest`   TOML text in, entries out, or sentences about what is wrong
 `library`    the manifests of this machine, merged: shipped, the administrator's, the user's
 `embedded`   which entry comes with the package

@@ -11,6 +11,7 @@ of the same file, or when the caller can check the whole by its hash.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import http.client
@@ -28,7 +29,10 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import urljoin, urlsplit
 
+import msgspec
+
 from vigild import __version__
+from vigild.decoding import decoded
 
 CHUNK_BYTES = 64 * 1024
 MAX_REDIRECTS = 8
@@ -56,19 +60,24 @@ class _Again(Exception):
     """It broke, and may go on when asked again."""
 
 
+_texts = msgspec.json.Decoder(dict[str, str])
+
+
 class Partial:
     """A file being downloaded, locked against a second download, with what is known of its source."""
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(target.name + ".part")
         self._about = target.with_name(target.name + ".part.json")
+        self._made: list[Path] = []
+        """Folders that were not there before, the innermost first."""
         self.file: BinaryIO
 
     def __enter__(self) -> Partial:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         while True:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folders()
                 self.file = os.fdopen(os.open(self.path, flags, 0o644), "r+b", buffering=0)
             except OSError as error:
                 raise disk_fault(self.path, error) from None
@@ -89,6 +98,14 @@ class Partial:
         self.file.close()
         if empty:
             self.remove()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # what holds something stays
+                folder.rmdir()
+
+    def _make_folders(self) -> None:
+        parents = self.path.parent
+        self._made += [folder for folder in (parents, *parents.parents) if not folder.exists()]
+        parents.mkdir(parents=True, exist_ok=True)
 
     def size(self) -> int:
         return os.fstat(self.file.fileno()).st_size
@@ -107,11 +124,9 @@ class Partial:
     def source(self) -> dict[str, str]:
         """{"url", "validator"} of what is there; empty when not known."""
         try:
-            found = json.loads(self._about.read_bytes()[:8192])
-        except (OSError, ValueError):
+            return decoded(_texts.decode, self._about.read_bytes()[:8192])
+        except (OSError, msgspec.DecodeError):
             return {}
-        texts = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-        return found if texts else {}
 
     def set_source(self, url: str, validator: str) -> None:
         self._about.write_text(json.dumps({"url": url, "validator": validator}))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from vigild.config import credentials
 from vigild.config.load import from_command_line
 from vigild.doctor import report
 from vigild.doctor.finding import Finding, could_run
@@ -35,10 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    credentials.beside(Path(args.config) if args.config else None)
     config = from_command_line(
         config=args.config, source=args.source, model=args.model, overrides=args.overrides
     )  # ConfigError is main's to print
-    from vigild.doctor.examine import Subject, examine  # some of the hub's and the detector's modules; not for --help
+    from vigild.doctor.examine import Subject, examine  # and what it imports: not for --help
 
     findings: list[Finding] = []
 

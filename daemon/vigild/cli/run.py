@@ -46,6 +46,9 @@ def absent_sources(config: Config) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
     # must not kill a service that is about to be up. The hub installs its own handlers later.
+    from vigild import stdio
+
+    terminal = stdio.Terminal.of_this_process()
     early: list[int] = []
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: early.append(received))
@@ -53,14 +56,15 @@ def run(args: argparse.Namespace) -> int:
     # asyncio takes TLS along if it is there; the hub has no use for it and saves 2 MiB without.
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
-    from vigild import log
-    from vigild.config import load
+    from vigild import log, openfiles
+    from vigild.config import credentials, load
 
     overrides = list(args.override)
     if args.socket:
         overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
     chosen = args.source
+    credentials.beside(config_path)
 
     def read() -> Config:
         """Parse everything again, as at start: reload uses it."""
@@ -71,13 +75,21 @@ def run(args: argparse.Namespace) -> int:
     log.setup("info")
     config = read()  # ConfigError is main's to print
     if not config.camera:
-        from vigild.hub import discovery
+        from vigild import v4l2
 
-        chosen = discovery.first_camera() or "testcard"
+        chosen = v4l2.first_camera() or "testcard"
         config = read()
     if problems := absent_sources(config):
         raise load.ConfigError(problems)
     log.set_level(config.daemon.log_level)
+    plan = openfiles.arrange(len(config.camera), config.daemon.max_clients)
+    if plan.refusal:
+        stdio.complain(f"vigild: {plan.refusal}")
+        return 1
+    if plan.warning:
+        log.logger("hub").warning("%s", plan.warning)
+    if signal.SIGHUP in early and terminal.gone():
+        return 0  # closed while it started
 
     from vigild.hub.main import main
 
@@ -90,4 +102,5 @@ def run(args: argparse.Namespace) -> int:
         # Under systemd the journal gets the log alone, not a line every second.
         show=not args.quiet and not log.to_journal(),
         early_signals=early,
+        terminal=terminal,
     )

@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import math
 import signal
-import sys
 from pathlib import Path
 
+from vigild import stdio
 from vigild.config.load import from_command_line
+from vigild.config.names import is_model_file
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -63,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was paused has to go on
+    from vigild.board.board import Board
+    from vigild.board.budgets import resolve
     from vigild.catalogue.entry import ManifestError
     from vigild.client import NoDaemon, ProtocolError, Refused
     from vigild.tune import budgets, session
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from vigild.tune.race import Settings
     from vigild.tune.tasks import Pictures
 
-    files = [name for name in args.model if "/" in name or name.endswith(".tflite")]
+    files = [name for name in args.model if is_model_file(name)]
     if 0 < len(files) < len(args.model) or (len(args.model) > 1 and not files):
         return _fail("--model takes one name of the manifest, or .tflite files", EXIT_USAGE)
     if args.annotations and not args.images:
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         config=args.config, model=args.model[0] if args.model else None, labels=args.labels, overrides=args.overrides
     )  # ConfigError is main's to print
     try:
-        limits = budgets.parse(args.budget, config.budget)
+        limits = budgets.parse(args.budget, resolve(config.budget, Board(Path(args.sysfs_root))))
     except budgets.BudgetError as error:
         return _fail(str(error), EXIT_USAGE)
     wanted = session.Wanted(
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"vigild: {message.rstrip('.')}.", file=sys.stderr)
+    stdio.complain(f"vigild: {message.rstrip('.')}.")
     return status
 
 

@@ -26,7 +26,7 @@ from vigild.client import (
     WatchEvent,
 )
 from vigild.wire.framing import encode_line
-from vigild.wire.policy import Filter, detections_line, detections_tail
+from vigild.wire.policy import Selection, detections_line, detections_tail
 
 TOPICS = ("detections", "health", "event")
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 def json_line(event: WatchEvent) -> bytes:
     """The event as it came over the socket; what the client itself noticed in the same form."""
     if isinstance(event, Detections):
-        tail = detections_tail(event, Filter(empty=True))
+        tail = detections_tail(event, Selection(empty=True))
         assert tail is not None  # nothing is filtered here
         return detections_line(tail, event.seq, event.dropped)
     return encode_line(event)

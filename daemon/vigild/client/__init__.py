@@ -8,6 +8,10 @@
 
 `Client` blocks, `AsyncClient` is for asyncio; they differ in nothing else. `watch` reconnects by itself
 and says so (`ConnectionLost`, `Connected`). Standard library and msgspec only.
+
+`sync`, `aio`  the two clients
+`session`      what both do with bytes: requests, answers, reconnecting (sans-I/O)
+`events`       what `watch` gives
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 `changes`    what differs between two configurations, and what follows from it
 `keys`       single keys by name: shown, set
 `reference`  the whole schema as commented TOML, for `vigild config`
+`credentials`   passwords that are named in the file and held elsewhere
 `source`     what a camera's source means, and how to show it without its credentials
 `units`      "75 °C", "256 MiB", "10 s"
 

@@ -1,7 +1,7 @@
 """Single keys of a configuration by their dotted names: shown, and changed one or a few at a time.
 
     flatten(config)                                  # {"model.min_score": 0.5, "budget.dwell": "10 s", ...}
-    config = set_key(config, "model.min_score", 0.4)
+    config = set_keys(config, {"model.min_score": 0.4})
     config = set_keys(config, {"model.path": "/models/b.tflite", "model.labels": None})
 
 What may be set and how errors read is as for a file.
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from vigild.config import rules
+from vigild.config import credentials, rules
 from vigild.config.document import DocumentError, KeyPath, key_text, parse_key
 from vigild.config.fields import FIELDS, Field, Number
 from vigild.config.load import ConfigError, resolve
@@ -49,11 +49,6 @@ def _shown(field: Field, value: Any) -> Any:
         # A delegate's options may hold anything, so a secret too.
         return {name: HIDDEN if redact(f"{name}=x") != f"{name}=x" else redact(text) for name, text in value.items()}
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def set_key(config: Config, key: str, value: object) -> Config:
-    """A copy of `config` with one key changed; see `set_keys`."""
-    return set_keys(config, {key: value})
 
 
 def set_keys(config: Config, values: Mapping[str, object]) -> Config:
@@ -105,6 +100,9 @@ def _checked(config: Config, path: KeyPath, value: object) -> Any:
             raise Fault("cannot be unset")
         return field.default
     checked = check(field.type, value)
+    if credentials.names(str(checked)):
+        # Or whoever may change settings could have a secret sent to an address of their own.
+        raise Fault("a secret can be named in the file only, not by a client; write it there and reload")
     if resolve(field, path, checked, Path("/")) != resolve(field, path, checked, Path("/x")):
         raise Fault(f"found {show(checked)}, a relative path; write an absolute one")
     return resolve(field, path, checked, None)

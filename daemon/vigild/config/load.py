@@ -23,7 +23,7 @@ from vigild import plain
 from vigild.config import rules
 from vigild.config.document import Document, DocumentError, key_text
 from vigild.config.fields import FIELDS, STRUCTS, Field
-from vigild.config.names import unknown
+from vigild.config.names import is_model_file, unknown
 from vigild.config.schema import CameraConfig, Config
 from vigild.config.source import SourceError, parse_source, redact
 from vigild.config.values import Fault, check, show
@@ -128,7 +128,7 @@ def _apply_arguments(document: Document, arguments: Mapping[str, str]) -> None:
         document.set(("camera",), {"camera": {"source": arguments["--source"]}}, "--source")
     if "--model" in arguments:
         model = arguments["--model"]
-        is_file = "/" in model or model.endswith(".tflite")
+        is_file = is_model_file(model)
         for key in ("path", "name", "variant", "labels", "sha256"):
             document.remove(("model", key))
         document.set(("model", "path" if is_file else "name"), model, "--model")

@@ -27,3 +27,8 @@ def unknown(name: str, value: object, known: Iterable[str], what: str) -> str:
         if name in fields:
             return f"{found}; did you mean {'camera.NAME' if table == 'camera' else table}.{name}?"
     return f"{found}; known are {', '.join(known)}"
+
+
+def is_model_file(text: str) -> bool:
+    """Whether a model on the command line is a file's path; otherwise it is a name of the manifest."""
+    return "/" in text or text.endswith(".tflite")

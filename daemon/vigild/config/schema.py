@@ -43,6 +43,10 @@ def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: b
     return Meta(description=text, extra=extra, **limits)
 
 
+_Divisor = Annotated[float, Meta(ge=1e-6)]
+"""Of pixel values (0 to 255)."""
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """The daemon itself."""
 
@@ -73,7 +77,14 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = "vigild"
     max_clients: Annotated[
-        int, key("live", "Connections at a time; one more is told so and closed.", ge=1, le=4096)
+        int,
+        key(
+            "live",
+            "Connections at a time; one more is told so and closed. Two are kept beside them, for root and the "
+            "daemon's own user.",
+            ge=1,
+            le=4096,
+        ),
     ] = 64
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")
@@ -149,6 +160,16 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
             le=64,
         ),
     ] = 1
+    detectors: Annotated[
+        int,
+        key(
+            "live",
+            "Detector workers that run the model side by side and share the cameras' frames; each takes the memory of "
+            "one.",
+            ge=1,
+            le=8,
+        ),
+    ] = 1
     color: Annotated[ColorOrder, key("detector", "Order of the colour channels that the model was trained on.")] = "rgb"
     mean: Annotated[
         tuple[float, float, float] | None,
@@ -160,7 +181,7 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         ),
     ] = None
     std: Annotated[
-        tuple[Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)], Annotated[float, Meta(gt=0)]] | None,
+        tuple[_Divisor, _Divisor, _Divisor] | None,
         key(
             "detector",
             "What pixel values minus mean are divided by. Default: what the model's file says, else 127.5.",
@@ -171,7 +192,15 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         Resize,
         key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it."),
     ] = "squash"
-    min_score: Annotated[float, key("live", "Detections below this score are not reported.", ge=0.0, le=1.0)] = 0.5
+    min_score: Annotated[
+        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
+        key(
+            "live",
+            "Detections below this score are not reported. Default: what the manifest says of the model, for each of "
+            "its classes, else 0.5.",
+            example="0.5",
+        ),
+    ] = None
     max_results: Annotated[int, key("live", "At most this many detections a frame, best first.", ge=1, le=1000)] = 20
     labels_allowed: Annotated[
         list[str], key("live", "Report only these labels; [] means all. Never together with labels_denied.")
@@ -201,10 +230,12 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         ),
     ] = None
     fps: Annotated[
-        Annotated[float, Meta(gt=0, le=1000)] | None,
+        Annotated[float, Meta(ge=0.001, le=1000)] | None,
         key(
-            "camera",
-            "Frame rate to ask of the device, the rate of the test card, and a cap for every live source. "
+            "live",
+            "Frame rate: to ask of a V4L2 device, the rate of the test card and of a folder, and a cap for every "
+            'source read with pace = "live". A reload changes the cap and the rate of card and folder at once and '
+            "reopens nothing; a device is asked for the new rate when it is opened next. "
             "Default: what the source gives.",
             example="30",
         ),
@@ -237,7 +268,12 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     ] = (0.0, 0.0, 1.0, 1.0)
     priority: Annotated[
         float,
-        key("live", "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.", gt=0, le=100),
+        key(
+            "live",
+            "Share of a busy detector against other cameras': 2 gets twice as many frames as 1.",
+            ge=0.001,
+            le=100,
+        ),
     ] = 1.0
     decode_threads: Annotated[
         int, key("camera", "Threads of the video decoder. More take the interpreter's core.", ge=1, le=16)
@@ -282,18 +318,33 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
 class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the daemon may reach on this board. Shown in health; the governor holds them."""
 
-    temperature: Annotated[Celsius, key("live", "The highest temperature of the board.", ge=30, le=110)] = 75.0
+    temperature: Annotated[
+        Annotated[Celsius, Meta(ge=30, le=110)] | None,
+        key(
+            "live",
+            "The highest temperature of the board. Default: 5 °C under the lowest from which its kernel or firmware "
+            "slows the CPU or GPU (a Raspberry Pi: 80 °C, a 3 B+: 60 °C); where a fan's last step is not below that, "
+            "half way between the two; 75 °C where the board does not say. `vigild sensors` shows it with its reason.",
+            example='"75 °C"',
+        ),
+    ] = None
     memory: Annotated[
-        Bytes,
         # 1 TiB: more than any board, less than 2^63 of a message's integers.
-        key("live", "The most memory of all the daemon's processes together.", ge=32 * 2**20, le=2**40),
-    ] = 256 * 2**20
+        Annotated[Bytes, Meta(ge=32 * 2**20, le=2**40)] | None,
+        key(
+            "live",
+            "The most memory of all the daemon's processes together. Default: a tenth (at least 16 MiB) under the "
+            "memory limit of its control group; without one a quarter of the board's, from 128 MiB to 1 GiB. "
+            "`vigild sensors` shows it with its reason.",
+            example='"256 MiB"',
+        ),
+    ] = None
     hysteresis: Annotated[
         CelsiusDifference,
         key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
     ] = 5.0
     dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
-    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", gt=0, le=1000)] = 1.0
+    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", ge=0.001, le=1000)] = 1.0
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

@@ -3,6 +3,7 @@
     source = parse_source("rtsp://user:secret@10.0.0.7/stream")
     source.kind                      # "rtsp"
     source.target                    # the address, with its credentials: for the reader only
+    source.filled()                  # the same, with secrets in the place of ${credential:NAME}
     redact("cannot open rtsp://user:secret@10.0.0.7/stream")   # "cannot open rtsp://***@10.0.0.7/stream"
 
 Everything that is logged, sent to a client or shown in an error goes through `redact`.
@@ -15,11 +16,12 @@ import os
 import re
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from vigild import plain
+from vigild.config import credentials
 
 SourceKind = Literal["v4l2", "file", "images", "rtsp", "http", "exec", "testcard"]
 
@@ -48,6 +50,21 @@ class Source(msgspec.Struct, frozen=True):
         """Frames wait until they are read (files, folders, the test card)."""
         return self.kind in REPLAYABLE
 
+    def filled(self) -> str:
+        """The target with its secrets, which `redact` hides from now on. Raises SourceError."""
+        try:
+            target, secrets = credentials.fill(self.target)
+        except credentials.CredentialError as error:
+            raise SourceError(str(error)) from None
+        _secrets.update(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS)
+        try:
+            parse_source(target)
+        except SourceError:  # whose words may show what they complain of
+            raise SourceError(
+                "with its credentials filled in this is no valid address; look into their files"
+            ) from None
+        return target
+
     def __repr__(self) -> str:
         return f"Source({self.kind!r}, {redact(self.target)!r})"
 
@@ -71,6 +88,8 @@ def parse_source(text: str) -> Source:
     scheme = _SCHEME.match(text)
     if scheme:
         return _url(scheme[1].lower(), text)
+    if credentials.names(text):
+        raise SourceError(_MISPLACED)
     for prefix in ("images", "exec"):
         if text.startswith(prefix + ":"):
             target = text[len(prefix) + 1 :].strip()
@@ -86,6 +105,12 @@ def parse_source(text: str) -> Source:
     if text.endswith("/"):
         raise SourceError(f'a folder; write "images:{text}" to read the pictures in it')
     return Source("file", text)
+
+
+_MISPLACED = (
+    f"{credentials.FORM} belongs into the address of an rtsp:// or http:// camera; a command would show it to "
+    "everybody who lists processes: let the command read the file itself, below $CREDENTIALS_DIRECTORY"
+)
 
 
 def absent(text: str) -> str | None:
@@ -119,21 +144,31 @@ def _unreadable(path: Path, what: str) -> str | None:
 
 def _url(scheme: str, text: str) -> Source:
     kind = _SCHEMES.get(scheme)
+    try:
+        shape = credentials.without(text)
+    except credentials.CredentialError as error:
+        raise SourceError(str(error)) from None
     if kind is None:
         raise SourceError(f"{scheme}:// is not read by the daemon itself (expected {FORMS}); exec: with ffmpeg can")
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(shape)
         host, _port = parts.hostname, parts.port
     except ValueError:
         raise SourceError("the address is not a valid URL; check host and port") from None
     if not host:
         raise SourceError(f"the URL names no host; write {scheme}://HOST/PATH")
-    if re.search(r"[\s\x00-\x1f]", text):
+    if re.search(r"[\s\x00-\x1f]", shape):
         raise SourceError("the URL contains white space; write it as %20")
     return Source(kind, text)
 
 
 HIDDEN = "***"
+
+MIN_SECRET_CHARACTERS = 4
+"""Hiding each "a" would make a secret of every text."""
+
+_secrets: set[str] = set()
+"""What this process has read; hidden wherever it turns up."""
 
 MAX_SCHEME_CHARACTERS = 16
 SEPARATORS = frozenset(" \t\r\n,;|\"'=()<>[]{}")
@@ -159,8 +194,10 @@ def redact(text: str) -> str:
 
     Covers user:password@ in URLs, name=value with a name like password, token, auth or user (in a
     query, a path or a command), a command's --password VALUE or -u USER:PASSWORD, and authorization
-    headers. When in doubt it hides too much.
+    headers, and every secret that a reference was filled with. When in doubt it hides too much.
     """
+    for secret in _secrets:
+        text = text.replace(secret, HIDDEN).replace(unquote(secret), HIDDEN)
     text = _userinfo(text)
     text = _PARAMETER.sub(_parameter, text)
     text = _OPTION.sub(rf"\g<1>{HIDDEN}", text)

@@ -1,10 +1,13 @@
 """The detector worker: one interpreter, fed by the rings of its cameras.
 
 `model_file`, `facts`   what the file says about itself, read without the interpreter
-`input_spec`, `outputs`, `labels`   what is decided from that, once, at load
-`runtime`               the interpreter: LiteRT or tflite-runtime, with a delegate
-`delegates`             libedgetpu, or a library of the user's own
-`model`                 all of it together: a model that is ready to run, or a `ModelError`
-`decode_postprocess`, `decode_anchors`   output tensors to detections
-`links`, `loop`         frames in, results out
+`flatbuffer`, `flexbuffer`, `metadata`   the formats inside it
+`input_spec`, `outputs`, `labels`, `labelmap`   what is decided from that, once, at load
+`interpreter`           LiteRT or tflite-runtime, with a delegate
+`native_delegate`       libedgetpu, or a library of the user's own
+`model`                 all of it together: a model that is ready to run, or a `ModelError` of `errors`
+`decoders`              which of the ways from output tensors to detections fits a model
+`decode_postprocess`, `decode_anchors`   those ways; `anchors`: the boxes that the latter starts from
+`filter`                which detections are reported
+`feeds`, `loop`         frames in, results out
 """

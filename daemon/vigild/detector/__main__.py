@@ -38,8 +38,7 @@ def main() -> int:
     lane.enter(Stage.LOAD)
 
     from vigild.detector.errors import ModelError
-    from vigild.detector.filter import Filter
-    from vigild.detector.loop import Loop, tell
+    from vigild.detector.loop import Loop, passing, tell
     from vigild.detector.model import load
 
     try:
@@ -48,11 +47,8 @@ def main() -> int:
         tell(channel, ModelRefused(code=refused.code, message=refused.message))
         return REFUSED_EXIT
     config = message.config
-    filter_ = Filter(model.labels, config.min_score, config.max_results, config.labels_allowed, config.labels_denied)
-    if unknown := filter_.unknown(model.labels):
-        model.ready.warnings.append(f"no class of the model is called {', '.join(unknown)}")
     tell(channel, model.ready)
-    Loop(channel, lane, model, filter_).run()
+    Loop(channel, lane, model, passing(model, config.min_score, config.max_results)).run()
     return 0
 
 

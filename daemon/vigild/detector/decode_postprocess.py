@@ -138,7 +138,7 @@ class PostProcessDecoder:
                 continue
             number = round(class_)
             label = filter_.label(number)
-            if label is None:
+            if label is None or score < filter_.least(number):
                 continue
             at = 4 * row
             given = (boxes[at + left], boxes[at + top], boxes[at + right], boxes[at + bottom])

@@ -14,8 +14,8 @@ from vigild.detector.decode_postprocess import PostProcessDecoder, Read, Unit
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import LOGISTIC, SOFTMAX, ModelFacts
 from vigild.detector.filter import Filter
+from vigild.detector.interpreter import Interpreter
 from vigild.detector.outputs import PostProcessLayout, RawLayout
-from vigild.detector.runtime import Interpreter
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
 from vigild.log import logger

@@ -1,6 +1,6 @@
 """Class names: from a label file, from the archive inside a model, or class_N.
 
-    labels, notes = parse(text, classes=90)
+    labels, notes = parse(text, classes=90, origin="labels.txt")
     labels[16]                                     # "cat"
 
 Forms, told apart by looking at all lines: bare names, one a line (the line is the class);

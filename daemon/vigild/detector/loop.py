@@ -21,15 +21,17 @@ import msgspec
 import numpy as np
 
 from vigild.detector.errors import BadOutput
+from vigild.detector.feeds import Feed, Turns, turn_ns
 from vigild.detector.filter import Filter
-from vigild.detector.links import Link, Turns, turn_ns
 from vigild.detector.model import Model
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
-from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetFilter, ToDetector
+from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector, Trim
 from vigild.ipc.progress import Lane, Stage
-from vigild.ipc.ring import Frame, RingClosed, RingReader
+from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
+from vigild.ipc.worker import trim
 from vigild.log import Condition, logger
+from vigild.minscores import MinScores
 
 log = logger("detector")
 
@@ -38,6 +40,14 @@ IDLE_S = 0.5
 
 COLLECT_EVERY_FRAMES = 1000
 """The cyclic garbage collector runs only here and when idle; nothing in the loop makes cycles."""
+
+
+PASSED_SCORE = 0.1
+"""Of a model without a detection op, what scores below this is not passed to the hub: the op itself has such a
+threshold, and trackers that look twice stop here (ByteTrack, ECCV 2022, section 3)."""
+
+PASSED_DETECTIONS = 100
+"""Passed to the hub at most, best first, unless more are to be reported: as many as the largest op gives."""
 
 
 class Stop(Exception):
@@ -54,8 +64,8 @@ class Loop:
         self._lane = lane
         self._model = model
         self._filter = filter_
-        self._links: dict[int, Link] = {}
-        self._by_fd: dict[int, Link] = {}
+        self._feeds: dict[int, Feed] = {}
+        self._by_fd: dict[int, Feed] = {}
         self._turns = Turns()
         self._frame_ns = model.ready.first_invoke_ms * 1e6
         self._frames = 0
@@ -70,22 +80,22 @@ class Loop:
         gc.disable()
         try:
             while True:
-                link = self._turns.next(self._links.values())
-                if link is None:
+                feed = self._turns.next(self._feeds.values())
+                if feed is None:
                     self._wait()
                     continue
-                frame = link.waiting.popleft()
+                frame = feed.waiting.popleft()
                 try:
-                    self._infer(link, frame)
+                    self._infer(feed, frame)
                 except RingClosed as closed:
-                    self._drop(link, f"its camera is gone ({closed})")
+                    self._drop(feed, f"its camera is gone ({closed})")
                 self._receive(0)
         except (Stop, ChannelClosed):
             pass
         finally:
             gc.enable()
-            for link in list(self._links.values()):
-                link.close()
+            for feed in list(self._feeds.values()):
+                feed.close()
             self._poll.close()
 
     # ---- what comes in
@@ -101,31 +111,31 @@ class Loop:
         for fd, _ in events:
             if fd == self._control:
                 self._obey()
-            elif (link := self._by_fd.get(fd)) is not None:
-                self._take(link)
+            elif (feed := self._by_fd.get(fd)) is not None:
+                self._take(feed)
         return bool(events)
 
-    def _take(self, link: Link) -> None:
+    def _take(self, feed: Feed) -> None:
         """Frames of one ring into its queue."""
         try:
-            frames = link.ring.receive()
+            frames = feed.ring.receive()
             if not frames:
                 return
             now = time.monotonic_ns()
-            link.note_arrival(now)
-            if not link.waiting:
-                self._turns.begin_waiting(link)
-            link.waiting.extend(frames)
-            while len(link.waiting) > 1 and not link.keep_every:
-                link.superseded += 1
-                link.ring.give_back(link.waiting.popleft(), now + self._turn_ns(link, now))
+            feed.note_arrival(now)
+            if not feed.waiting:
+                self._turns.begin_waiting(feed)
+            feed.waiting.extend(frames)
+            while len(feed.waiting) > 1 and not feed.keep_every:
+                feed.superseded += 1
+                feed.ring.give_back(feed.waiting.popleft(), now + self._turn_ns(feed, now))
         except RingClosed as closed:
-            self._drop(link, f"its camera is gone ({closed})")
+            self._drop(feed, f"its camera is gone ({closed})")
         except (struct.error, ValueError) as error:
-            self._drop(link, f"what its camera sent is no frame ({error})", warn=True)
+            self._drop(feed, f"what its camera sent is no frame ({error})", warn=True)
 
-    def _turn_ns(self, link: Link, now: int) -> int:
-        return turn_ns(link, self._links.values(), self._frame_ns, now)
+    def _turn_ns(self, feed: Feed, now: int) -> int:
+        return turn_ns(feed, self._feeds.values(), self._frame_ns, now)
 
     def _obey(self) -> None:
         """All messages that the hub has sent."""
@@ -145,20 +155,15 @@ class Loop:
             if isinstance(message, Exit):
                 raise Stop
             if isinstance(message, Detach):
-                if (link := self._links.get(message.link)) is not None:
-                    self._drop(link, "it is no longer wanted")
-            elif isinstance(message, SetFilter):
-                self._set_filter(message)
+                if (feed := self._feeds.get(message.link)) is not None:
+                    self._drop(feed, "it is no longer wanted")
+            elif isinstance(message, Trim):
+                gc.collect()
+                trim()
+            elif isinstance(message, SetBounds):
+                self._filter = passing(self._model, message.min_score, message.max_results)
             elif isinstance(message, LoadModel):
                 log.error("a second LoadModel was ignored: a worker runs one model")
-
-    def _set_filter(self, message: SetFilter) -> None:
-        labels = self._model.labels
-        self._filter = Filter(
-            labels, message.min_score, message.max_results, message.labels_allowed, message.labels_denied
-        )
-        if unknown := self._filter.unknown(labels):
-            log.warning("no class of the model is called %s", ", ".join(unknown))
 
     def _attach(self, message: AttachDetector, fds: list[int]) -> None:
         if len(fds) != 2 or message.spec != self._model.spec:
@@ -166,39 +171,39 @@ class Loop:
                 os.close(fd)
             log.error("camera %s: its ring does not fit this model and was not attached", message.camera)
             return
-        if (old := self._links.get(message.link)) is not None:
+        if (old := self._feeds.get(message.link)) is not None:
             self._drop(old, "its number was given again")
         try:
             ring = RingReader(fds[0], socket.socket(fileno=fds[1]), message.spec.nbytes, message.slots)
         except (OSError, ValueError) as error:
             log.error("camera %s: its ring cannot be used: %s", message.camera, error)
             return
-        link = Link(message, ring)
-        self._links[link.link] = link
-        self._by_fd[ring.fileno()] = link
+        feed = Feed(message, ring)
+        self._feeds[feed.link] = feed
+        self._by_fd[ring.fileno()] = feed
         self._poll.register(ring.fileno(), select.EPOLLIN)
-        log.debug("camera %s attached as link %d", link.camera, link.link)
+        log.debug("camera %s attached by link %d", feed.camera, feed.link)
 
-    def _drop(self, link: Link, reason: str, warn: bool = False) -> None:
-        if self._links.get(link.link) is not link:
+    def _drop(self, feed: Feed, reason: str, warn: bool = False) -> None:
+        if self._feeds.get(feed.link) is not feed:
             return
-        (log.warning if warn else log.debug)("camera %s: link %d closed, %s", link.camera, link.link, reason)
-        del self._links[link.link]
-        fd = link.ring.fileno()
+        (log.warning if warn else log.debug)("camera %s: link %d closed, %s", feed.camera, feed.link, reason)
+        del self._feeds[feed.link]
+        fd = feed.ring.fileno()
         del self._by_fd[fd]
         with contextlib.suppress(OSError):
             self._poll.unregister(fd)
-        link.close()
+        feed.close()
 
     # ---- one frame
 
-    def _infer(self, link: Link, frame: Frame) -> None:
+    def _infer(self, feed: Feed, frame: FilledSlot) -> None:
         """Copy, invoke, decode, publish. Raises RingClosed."""
         model, enter = self._model, self._lane.enter
         copying = enter(Stage.COPY)
-        np.copyto(model.input_view(), link.images[frame.slot])
-        if not link.keep_every:
-            link.ring.give_back(frame, copying + self._turn_ns(link, copying))
+        np.copyto(model.input_view(), feed.images[frame.slot])
+        if not feed.keep_every:
+            feed.ring.give_back(frame, copying + self._turn_ns(feed, copying))
         invoking = enter(Stage.INVOKE)
         model.interpreter.invoke()
         decoding = enter(Stage.DECODE)
@@ -213,9 +218,10 @@ class Loop:
         publishing = enter(Stage.PUBLISH)
         self._publish(
             Result(
-                link=link.link,
-                camera=link.camera,
+                link=feed.link,
+                camera=feed.camera,
                 frame=frame.frame,
+                after=frame.after,
                 captured_ns=frame.captured_ns,
                 wall_ns=frame.wall_ns,
                 width=frame.width,
@@ -230,12 +236,12 @@ class Loop:
                 truncated=truncated,
                 file=frame.file,
                 fault=fault,
-                superseded=link.superseded,
+                superseded=feed.superseded,
             )
         )
-        link.superseded = 0
-        if link.keep_every and not link.ring.closed:
-            link.acknowledge(frame)
+        feed.superseded = 0
+        if feed.keep_every and not feed.ring.closed:
+            feed.acknowledge(frame)
         took = publishing - copying
         # A frame that was held up (by a busy machine) counts for no more than a doubling.
         self._frame_ns += (min(float(took), 2 * self._frame_ns) - self._frame_ns) / 8
@@ -263,6 +269,12 @@ class Loop:
         for _, event in poll.poll(IDLE_S * 1000):
             if event & (select.POLLIN | select.POLLHUP):
                 self._obey()
+
+
+def passing(model: Model, min_score: float | None, max_results: int) -> Filter:
+    """What the hub is told: all above the model's own threshold, bounded. What is reported, the hub decides."""
+    floor = 0.0 if model.has_op else min(PASSED_SCORE, MinScores(model.ready.min_scores, min_score).least())
+    return Filter(model.labels, floor, max(PASSED_DETECTIONS, max_results))
 
 
 def tell(channel: Channel[ToDetector], message: Message) -> None:

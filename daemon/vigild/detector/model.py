@@ -21,12 +21,13 @@ from vigild import plain
 from vigild.catalogue.entry import ManifestError
 from vigild.catalogue.resolve import Resolved, describe_twin, resolve
 from vigild.config.schema import ModelConfig
-from vigild.detector import decoders, input_spec, outputs, runtime
+from vigild.detector import decoders, input_spec, outputs
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
 from vigild.detector.errors import BadOutput, BoxesOutside, ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
+from vigild.detector.interpreter import Interpreter, edgetpu_model, open_interpreter, refusal
 from vigild.detector.model_file import ModelFile
 from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
@@ -36,20 +37,22 @@ from vigild.ipc.progress import Stage
 from vigild.tensor import TensorSpec
 
 MAX_READY_BYTES = MAX_PACKET_BYTES - 16 * 1024
-"""The worker adds a warning that names the labels of the configuration."""
+"""With room to spare."""
 
 
 class Model(NamedTuple):
-    interpreter: runtime.Interpreter
+    interpreter: Interpreter
     input_view: Callable[[], Any]
     spec: TensorSpec
     labels: list[str]
     decode: Decode
     ready: ModelReady
+    has_op: bool
+    """Its graph ends in a detection op, with a threshold of its own."""
 
 
 def load(
-    config: ModelConfig, delegate: str, runtime_name: str, enter: Callable[[Stage], object] = lambda stage: None
+    config: ModelConfig, delegate: str, runtime: str, enter: Callable[[Stage], object] = lambda stage: None
 ) -> Model:
     """Load the model of `config` and run it once. `enter` is told the stages. Raises ModelError."""
     started = time.monotonic_ns()
@@ -57,7 +60,7 @@ def load(
     found = _resolve(config, delegate)
     config, path = found.config, found.path
     with ModelFile.open(path, config.sha256, found.sha256_origin) as file:
-        return _load(config, found, path, file, delegate, runtime_name, enter, started)
+        return _load(config, found, path, file, delegate, runtime, enter, started)
 
 
 def _load(
@@ -66,24 +69,24 @@ def _load(
     path: str,
     file: ModelFile,
     delegate: str,
-    runtime_name: str,
+    runtime: str,
     enter: Callable[[Stage], object],
     started: int,
 ) -> Model:
     """`load`, with the file open; what was mapped stays mapped when it is closed."""
     facts = model_facts.read(file.data)
     if facts.edgetpu and delegate in ("xnnpack", "none"):
-        raise runtime.edgetpu_model(describe_twin(path, file.sha256))
+        raise edgetpu_model(describe_twin(path, file.sha256))
     input_spec.check_sizes(facts)
     spec, spec_note = input_spec.decide(facts, config.color, config.resize, config.mean, config.std)
     _check_outputs(facts)
-    interpreter, passed_over = runtime.open_interpreter(
-        runtime_name, file.proc_path, delegate, config.threads, config.delegate_options, enter
+    interpreter, passed_over = open_interpreter(
+        runtime, file.proc_path, delegate, config.threads, config.delegate_options, enter
     )
     try:
         interpreter.allocate()
     except (RuntimeError, ValueError) as error:
-        raise runtime.refusal(error, delegate, "allocate") from None
+        raise refusal(error, delegate, "allocate") from None
     loaded = time.monotonic_ns()
     enter(Stage.FIRST_INVOKE)
     input_view = interpreter.view(facts.inputs[0])
@@ -94,13 +97,13 @@ def _load(
     try:
         shapes = {index: tuple(int(dim) for dim in interpreter.view(index)().shape) for index in facts.outputs}
     except (RuntimeError, ValueError) as error:  # a tensor that no operator gives a value
-        raise runtime.refusal(error, delegate, "invoke") from None
+        raise refusal(error, delegate, "invoke") from None
     layout = outputs.decide(facts, shapes)
     names, decode, decided = decoders.build(
         config, path, file.proc_path, facts, layout, spec, interpreter, found.anchors
     )
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
-    warnings = [*found.warnings, *facts.warnings, *passed_over.warnings]
+    warnings = [*found.warnings, *facts.warnings, *passed_over.warnings, *_unknown_classes(found, names)]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     try:
         decode(View(), Filter([], 0.0, 1000))
@@ -131,9 +134,10 @@ def _load(
         first_invoke_ms=(invoked - loaded) / 1e6,
         notes=[plain.sentence(note) for note in notes],
         warnings=[plain.sentence(warning) for warning in warnings],
+        min_scores={label: score for label, score in found.min_scores.items() if label in names},
     )
     _check_message(ready)
-    return Model(interpreter, input_view, spec, names, decode, ready)
+    return Model(interpreter, input_view, spec, names, decode, ready, isinstance(layout, PostProcessLayout))
 
 
 def _check_message(ready: ModelReady) -> None:
@@ -167,7 +171,7 @@ def _check_outputs(facts: ModelFacts) -> None:
             )
 
 
-def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], spec: TensorSpec, delegate: str) -> None:
+def _dry_run(interpreter: Interpreter, input_view: Callable[[], Any], spec: TensorSpec, delegate: str) -> None:
     """One invoke on mid-grey: an operator that cannot run says so here, and weights get packed."""
     view = input_view()
     if tuple(view.shape) != spec.shape or view.dtype.name != spec.dtype:
@@ -181,11 +185,18 @@ def _dry_run(interpreter: runtime.Interpreter, input_view: Callable[[], Any], sp
     try:
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
-        raise runtime.refusal(error, delegate, "invoke") from None
+        raise refusal(error, delegate, "invoke") from None
+
+
+def _unknown_classes(found: Resolved, names: list[str]) -> list[str]:
+    unknown = sorted(set(found.min_scores) - set(names))
+    return [f"the manifest gives a min_score to {', '.join(unknown)}, which the model does not find"] if unknown else []
 
 
 def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
-    if facts.postprocess is None or config.min_score >= facts.postprocess.score_threshold:
+    if facts.postprocess is None or config.min_score is None:
+        return []
+    if config.min_score >= facts.postprocess.score_threshold:
         return []
     threshold = facts.postprocess.score_threshold
     return [
@@ -194,7 +205,7 @@ def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
     ]
 
 
-def _who_executes(interpreter: runtime.Interpreter, config: ModelConfig, warnings: list[str]) -> tuple[int, int, str]:
+def _who_executes(interpreter: Interpreter, config: ModelConfig, warnings: list[str]) -> tuple[int, int, str]:
     """(nodes taken by delegates, nodes, what executes the graph). Raises ModelError "delegate"."""
     taken, nodes = interpreter.nodes()
     wanted = interpreter.delegate

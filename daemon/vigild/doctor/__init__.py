@@ -5,10 +5,9 @@
 
 `finding`    one line of the report
 `examine`    all checks, in the order of the report
-`board`, `thermal`, `memory`, `service`   files and the operating system
-`cameras`, `runtimes`, `models`           what is tried
-`trial`      a try in a process of its own (`vigild.sandbox`)
-`attempt`    what that process does
+`machine`, `thermal`, `memory`, `service`   files and the operating system
+`cameras`, `libraries`, `models`            what is tried in a `vigild.sandbox`
+`tasks`      what runs there
 `report`     findings as text, or as JSON
 
 Nothing native is loaded here: OpenCV, runtimes, delegates and camera sources are tried in

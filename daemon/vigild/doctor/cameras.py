@@ -11,10 +11,11 @@ import msgspec
 from vigild import v4l2
 from vigild.config.schema import CameraConfig
 from vigild.config.source import parse_source, redact
+from vigild.doctor import tasks
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.tasks import FIRST_FRAME_S
-from vigild.doctor.trial import attempt
 from vigild.files import text
+from vigild.sandbox.parent import run
 from vigild.v4l2 import Format
 
 READABLE = ("MJPG", "YUYV")
@@ -51,13 +52,15 @@ def _configured(name: str, config: CameraConfig, in_use: bool) -> Finding:
     shown = shown if len(shown) <= MAX_SOURCE_SHOWN else shown[:MAX_SOURCE_SHOWN] + "..."
     if in_use and kind in ("v4l2", "exec"):
         return note(head, f"{shown}: the running daemon reads it; vigild status says how it does")
-    tried = attempt("camera", config, STARTING_S + config.open_timeout + max(config.read_timeout, FIRST_FRAME_S))
-    if tried.answer is None:
-        return problem(head, f"{shown}: {redact(tried.death)}", "try another source, or another format or size")
-    if "refused" in tried.answer:
-        reason = str(tried.answer["refused"])
+    result = run(
+        tasks.__name__, "camera", config, STARTING_S + config.open_timeout + max(config.read_timeout, FIRST_FRAME_S)
+    )
+    if result.answer is None:
+        return problem(head, f"{shown}: {redact(result.death)}", "try another source, or another format or size")
+    if "refused" in result.answer:
+        reason = str(result.answer["refused"])
         return problem(head, reason if shown in reason else f"{shown}: {reason}", _todo(kind))
-    return ok(head, f"{tried.answer['detail']}; a frame of {tried.answer['width']}x{tried.answer['height']}")
+    return ok(head, f"{result.answer['detail']}; a frame of {result.answer['width']}x{result.answer['height']}")
 
 
 def _todo(kind: str) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from vigild.board.board import Board
+from vigild.board.budgets import resolve
 from vigild.config.schema import Config
-from vigild.doctor import board, cameras, memory, models, runtimes, service, thermal
+from vigild.doctor import cameras, libraries, machine, memory, models, service, thermal
 from vigild.doctor.finding import Finding, problem
 
 Checks = Callable[[], Iterator[Finding]]
@@ -28,13 +30,14 @@ class Subject(msgspec.Struct, kw_only=True, frozen=True):
 def examine(subject: Subject) -> Iterator[Finding]:
     """Findings as they are made; the tries take a second or two each."""
     root, config = subject.root, subject.config
+    readings = Board(root)
     daemon = service.find_daemon(config.daemon, subject.socket)
     in_use = [camera.name for camera in daemon.hello.cameras] if daemon.hello else []
     groups: dict[str, Checks] = {
-        "board": lambda: board.checks(root),
-        "heat": lambda: thermal.checks(root, config.budget.temperature),
-        "memory": lambda: memory.checks(root, config.budget.memory),
-        "runtimes": lambda: runtimes.checks(root, config.model),
+        "board": lambda: machine.checks(root),
+        "heat": lambda: thermal.checks(readings, resolve(config.budget, readings)),
+        "memory": lambda: memory.checks(readings, resolve(config.budget, readings)),
+        "runtimes": lambda: libraries.checks(root, config.model),
         "models": lambda: models.checks(root, config.model),
         "cameras": lambda: cameras.checks(root, config.camera, in_use),
         "service": lambda: service.checks(root, config.daemon, daemon, subject.socket),

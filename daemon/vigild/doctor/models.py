@@ -11,11 +11,12 @@ from vigild.config.schema import ModelConfig
 from vigild.delegates import edgetpu
 from vigild.delegates.ladder import rungs
 from vigild.delegates.prospects import builds
+from vigild.doctor import tasks
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.tasks import ModelTask
-from vigild.doctor.trial import Tried, attempt
 from vigild.figures import milliseconds
-from vigild.sandbox.runtime import on_runtime
+from vigild.sandbox.fallback import on_runtime
+from vigild.sandbox.parent import TaskResult, run
 
 
 def checks(root: Path, config: ModelConfig) -> Iterator[Finding]:
@@ -48,23 +49,23 @@ def _configured(root: Path, config: ModelConfig) -> Iterator[Finding]:
     name = config.name or Path(config.path or "the embedded model").name
     failed = ""
     for rung in ladder:
-        tried = _try(config, rung)
-        if tried.answer is not None and "refused" not in tried.answer:
+        result = _try(config, rung)
+        if result.answer is not None and "refused" not in result.answer:
             todo = edgetpu.diagnosis(root) if failed.startswith("edgetpu") else "please report this line"
-            yield from _runs(name, tried.answer, failed, todo)
+            yield from _runs(name, result.answer, failed, todo)
             return
-        reason = tried.death if tried.answer is None else str(tried.answer["refused"]).rstrip(".")
+        reason = result.death if result.answer is None else str(result.answer["refused"]).rstrip(".")
         failed += f"{rung} failed: {reason}; "
-        if tried.answer is not None and tried.answer["code"] not in ("delegate", "edgetpu_model"):
+        if result.answer is not None and result.answer["code"] not in ("delegate", "edgetpu_model"):
             break  # about the model itself: another rung will not help
-    if tried.answer is None:
+    if result.answer is None:
         reason = f"{rung}: {reason}"
     yield problem("model", f"{name}: {reason}", "correct the section [model], or take another model", blocks=True)
 
 
-def _try(config: ModelConfig, rung: str) -> Tried:
-    def on(runtime: str) -> Tried:
-        return attempt("model", ModelTask(config=config, runtime=runtime, delegate=rung))
+def _try(config: ModelConfig, rung: str) -> TaskResult:
+    def on(runtime: str) -> TaskResult:
+        return run(tasks.__name__, "model", ModelTask(config=config, runtime=runtime, delegate=rung))
 
     return on_runtime(config.runtime, on)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from vigild.config.schema import DaemonConfig
+from vigild.decoding import decoded
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.wire.address import NoDaemon, default_listen_path, open_socket
 from vigild.wire.messages import Hello
@@ -22,6 +23,7 @@ UNIT = "vigild.service"
 
 HELLO_S = 5.0
 _MAX_HELLO_BYTES = 1024 * 1024
+_hello = msgspec.json.Decoder(Hello)
 
 
 class Daemon(NamedTuple):
@@ -43,8 +45,8 @@ def find_daemon(config: DaemonConfig, explicit: str | None) -> Daemon:
         path = os.fsdecode(sock.getpeername())
         try:
             with sock.makefile("rb") as stream:
-                return Daemon(msgspec.json.decode(stream.readline(_MAX_HELLO_BYTES), type=Hello), path, "")
-        except (OSError, msgspec.MsgspecError) as error:
+                return Daemon(decoded(_hello.decode, stream.readline(_MAX_HELLO_BYTES)), path, "")
+        except (OSError, msgspec.DecodeError) as error:
             return Daemon(None, path, f"what listens at {path} does not greet like a vigild ({error})")
 
 

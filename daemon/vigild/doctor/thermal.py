@@ -1,94 +1,56 @@
-"""Temperatures, the trips at which the kernel slows the board down, and what slows it now.
-
-Trips and their coolers: Documentation/driver-api/thermal/sysfs-api.rst. A trip of type "passive" or
-"hot" slows the board if a cooler other than a fan or an alert is bound to it; where no binding is
-visible it is taken to.
-"""
+"""Temperatures, the trips at which the kernel slows the board down, and what slows it now."""
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
-from vigild.board.sensors import Sensors
-from vigild.doctor.board import is_raspberry_pi
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets
+from vigild.board.firmware import ask_mailbox, flags_before, flags_now, parse_vcgencmd, start_vcgencmd
 from vigild.doctor.finding import Finding, note, ok, problem
-from vigild.files import number, text
 
-PI_SOFT_CELSIUS = 80.0
-"""Where a Raspberry Pi's firmware begins to slow it (documentation, frequency-management.adoc); no trip says so."""
-
-_HARMLESS_COOLERS = re.compile(r"hot-surface-alert|.*fan.*", re.IGNORECASE)
-
-# vcgencmd get_throttled (documentation, graphics-utilities.adoc): the bit for now; 16 further up: since the start.
-_FIRMWARE_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-_SINCE_START = 16
 _VCGENCMD_S = 3.0
 
 _COOL = "cool it better (heat sink, fan, a case with openings), or lower budget.temperature"
 _POWER = "use a stronger power supply (5 V at 3 A for a Pi 4, 5 A for a Pi 5) and a short, thick cable"
 
 
-class Trip(NamedTuple):
-    celsius: float
-    kind: str
-    """passive, hot, critical or active."""
-    slows: bool
-
-
-def checks(root: Path, budget_celsius: float) -> Iterator[Finding]:
-    """`budget_celsius`: the configured budget.temperature."""
-    sensors = Sensors(root)
-    temperatures = sensors.temperatures()
-    limits = [PI_SOFT_CELSIUS] if is_raspberry_pi(root) else []
-    zones = sensors.zones
+def checks(board: Board, budgets: Budgets) -> Iterator[Finding]:
+    """`budgets`: those in force."""
+    temperatures = board.sensors.temperatures()
+    counted = board.sensors.counted
+    budget = budgets.temperature
     for name, celsius in temperatures.items():
-        trips = read_trips(zones[name])
+        trips = board.sensors.found[name].trips()
         slowing = [trip.celsius for trip in trips if trip.slows]
-        limits += slowing
         listed = ", ".join(f"{trip.kind} {trip.celsius:g} °C" for trip in trips if trip.kind != "active")
         found = f"{celsius:.1f} °C" + (f"; trips: {listed}" if listed else "")
         if slowing and celsius >= min(slowing):
             yield problem(name, f"{found}; the kernel slows the board now", _COOL)
-        elif celsius >= budget_celsius:
-            yield problem(name, f"{found}; above budget.temperature, {budget_celsius:g} °C", _COOL)
+        elif name in counted and celsius >= budget:
+            yield problem(name, f"{found}; above budget.temperature, {budget:g} °C", _COOL)
         else:
             yield ok(name, found)
     if not temperatures:
         yield note("temperature", "no sensor can be read: the temperature budget is not held (a virtual machine?)")
-    elif limits and budget_celsius >= min(limits):
-        yield note(
-            "budget",
-            f"budget.temperature is {budget_celsius:g} °C, but the board slows itself from {min(limits):g} °C",
-            f'set budget.temperature below it, such as "{min(limits) - 5:g} °C"',
-        )
-    yield _alarms(sensors.flags())
-    if is_raspberry_pi(root):
-        yield from _firmware()
+    else:
+        yield _budget(board, budgets)
+    yield _alarms(board.sensors.flags())
+    if board.is_raspberry_pi:
+        yield _firmware(board)
 
 
-def read_trips(zone: Path) -> list[Trip]:
-    """The trips of a thermal zone's folder; switched-off ones (0 °C and below, above 150 °C) are left out."""
-    bound: dict[int, list[str]] = {}
-    for link in zone.glob("cdev*_trip_point"):
-        index = number(link)
-        if index is not None and index >= 0:
-            bound.setdefault(index, []).append(text(zone / link.name.removesuffix("_trip_point") / "type"))
-    trips = []
-    for path in zone.glob("trip_point_*_temp"):
-        index_text = path.name.split("_")[2]
-        millicelsius = number(path)
-        if millicelsius is None or not 0 < millicelsius <= 150_000 or not index_text.isdigit():
-            continue
-        kind = text(zone / f"trip_point_{index_text}_type")
-        coolers = bound.get(int(index_text), [])
-        slows = kind in ("passive", "hot") and not (coolers and all(map(_HARMLESS_COOLERS.fullmatch, coolers)))
-        trips.append(Trip(millicelsius / 1000, kind, slows))
-    return sorted(trips)
+def _budget(board: Board, budgets: Budgets) -> Finding:
+    budget = budgets.temperature
+    lowest = min(board.slowed_at(), default=None)
+    if lowest is None or budget < lowest.celsius:
+        return ok("budget", f"{budget:g} °C: {budgets.temperature_why}")
+    return note(
+        "budget",
+        f"budget.temperature is {budget:g} °C, but the board slows itself from {lowest.celsius:g} °C ({lowest.what})",
+        f'set budget.temperature below it, such as "{lowest.celsius - 5:g} °C"',
+    )
 
 
 def _alarms(flags: list[str]) -> Finding:
@@ -98,35 +60,43 @@ def _alarms(flags: list[str]) -> Finding:
     return problem("throttling", found, _POWER if "under_voltage" in flags else _COOL)
 
 
-def _firmware() -> Iterator[Finding]:
-    """A Raspberry Pi's firmware also remembers. (Its file in /sys is deprecated and warns when read.)"""
-    command = shutil.which("vcgencmd")
-    if command is None:
-        yield note("firmware", "vcgencmd is not installed, so what slowed the board since its start is not known")
-        return
+def _firmware(board: Board) -> Finding:
+    """A Raspberry Pi's firmware also remembers."""
     try:
-        done = subprocess.run(
-            [command, "get_throttled"], capture_output=True, timeout=_VCGENCMD_S, stdin=subprocess.DEVNULL, check=False
-        )
+        said = ask_mailbox(board.root / "dev/vcio")
+    except OSError:
+        said = None  # no member of the group video, or an old kernel: vcgencmd says why
+    if said is not None:
+        return firmware_finding(said.bits)
+    try:
+        process = start_vcgencmd()
+        if process is None:
+            return note("firmware", "vcgencmd is not installed, so what slowed the board since its start is not known")
+        with process:
+            try:
+                output, _ = process.communicate(timeout=_VCGENCMD_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield note("firmware", f"vcgencmd get_throttled does not answer ({error})")
-        return
-    answer = re.match(rb"throttled=0x([0-9a-fA-F]{1,8})\s*$", done.stdout)
-    if answer is None:
-        said = " ".join((done.stdout + done.stderr).decode(errors="replace").split())[:200]
-        yield note(
+        return note("firmware", f"vcgencmd get_throttled does not answer ({error})")
+    bits = parse_vcgencmd(output)
+    if bits is None:
+        words = " ".join(output.decode(errors="replace").split())[:200]
+        return note(
             "firmware",
-            f"vcgencmd get_throttled says {said!r}",
+            f"vcgencmd get_throttled says {words!r}",
             "if it is a matter of permission: sudo usermod -aG video $USER, then log in again",
         )
-        return
-    yield firmware_finding(int(answer[1], 16))
+    return firmware_finding(bits)
 
 
 def firmware_finding(bits: int) -> Finding:
-    """What `vcgencmd get_throttled` says, in words."""
-    now = [name for bit, name in _FIRMWARE_BITS.items() if bits >> bit & 1]
-    before = [name for bit, name in _FIRMWARE_BITS.items() if bits >> (bit + _SINCE_START) & 1 and name not in now]
+    """What the bits say, in words."""
+    now, before = (
+        [name.replace("_", " ").replace("under voltage", "under-voltage") for name in names]
+        for names in (flags_now(bits), flags_before(bits))
+    )
     if not now and not before:
         return ok("firmware", "nothing has slowed the board since its start")
     parts = ([f"now: {', '.join(now)}"] if now else []) + ([f"since its start: {', '.join(before)}"] if before else [])

@@ -54,6 +54,10 @@ class InvokeDeadline:
             ordered = sorted(self._samples)
             self._p99_s = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
 
+    def expect(self, invoke_s: float) -> None:
+        """How long the first one took, which may well be longer than those that follow."""
+        self._p99_s = max(self._p99_s, invoke_s)
+
     def killed(self) -> None:
         """The worker was killed for missing it."""
         self._kills += 1

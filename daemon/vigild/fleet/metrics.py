@@ -22,6 +22,13 @@ class Samples:
     def __init__(self, values: Iterable[float] = ()) -> None:
         self._values: deque[float] = deque(values, maxlen=WINDOW)
 
+    @classmethod
+    def together(cls, parts: Iterable[Samples]) -> Samples:
+        """The samples of several, an equal share of each."""
+        parts = [part for part in parts if len(part)]
+        share = WINDOW // max(len(parts), 1)
+        return cls(value for part in parts for value in list(part._values)[-share:])
+
     def add(self, value: float) -> None:
         self._values.append(value)
 

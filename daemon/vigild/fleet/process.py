@@ -1,8 +1,11 @@
 """One worker process: start it, talk to it, kill it, and say in words why it died.
 
-    worker = WorkerProcess("camera.front", "vigild.camera", FromCamera, on_message, on_exit)
+    processes = Processes()
+    worker = processes.start("camera.front", "vigild.camera", FromCamera, on_message, on_exit)
     worker.send(AddCamera(...))
     worker.kill("camera front gave no frame for 1.8 s")
+
+`Starter` and `Worker` are what the fleet asks of it; a test gives it others.
 
 The hub never waits for a child: its end comes as a readable pidfd, and a child in uninterruptible
 sleep is simply left to end when the kernel lets it.
@@ -11,6 +14,7 @@ sleep is simply left to end when the kernel lets it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -19,13 +23,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from vigild import log
 from vigild.ipc.channel import Channel, ChannelClosed, socketpair
 from vigild.ipc.progress import STAGE_TEXT, Progress, Stage
+from vigild.ipc.ring import make_memfd
 
 STDERR_LINES = 20
 MAX_STDERR_LINE_BYTES = 4096
@@ -47,6 +52,92 @@ _THREAD_LIMITS = {
     # glibc makes an arena of its own per thread; one is enough, and arenas are what grows.
     "MALLOC_ARENA_MAX": "2",
 }
+
+
+_TOLD_TO_STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""What a terminal or a supervisor sends to all processes at once: the hub alone decides what becomes of it."""
+
+
+class Worker(Protocol):
+    """A child, as the fleet sees it."""
+
+    name: str
+    pid: int
+    exit_status: int | None
+    ended_in: Stage
+
+    def send(self, message: msgspec.Struct, fds: Sequence[int] = ()) -> bool:
+        """Returns False if the worker is gone or does not read; then it is being ended anyway."""
+        ...
+
+    def drain(self) -> None:
+        """Take in everything that the worker has sent already."""
+        ...
+
+    def stage(self, lane: int = 0) -> tuple[Stage, int]:
+        """What the thread of this lane does, and since when (monotonic ns)."""
+        ...
+
+    @property
+    def killed_from_outside(self) -> bool:
+        """By neither us nor itself: somebody's kill, or the kernel for lack of memory."""
+        ...
+
+    def kill(self, because: str) -> None:
+        """SIGKILL at once. `because` becomes the reason that clients and the log see."""
+        ...
+
+
+class RingEnds(NamedTuple):
+    """The memory of a ring, and the two ends of its socket; to be closed once they are passed on."""
+
+    memfd: int
+    camera_fd: int
+    detector_fd: int
+
+    def close(self) -> None:
+        for fd in self:
+            os.close(fd)
+
+
+class Starter(Protocol):
+    """Makes what the fleet consists of. Both raise OSError: no process, no descriptor or no memory is left."""
+
+    def start(
+        self,
+        name: str,
+        module: str,
+        decode: Any,
+        on_message: Callable[[Any, list[int]], None],
+        on_exit: Callable[[str], None],
+    ) -> Worker:
+        """Run `python -m module`. `on_exit(reason)` is called exactly once, after the last message."""
+        ...
+
+    def ring(self, name: str, slot_bytes: int, slots: int) -> RingEnds: ...
+
+
+class Processes:
+    """The real ones. To be used inside a running event loop."""
+
+    def start(
+        self,
+        name: str,
+        module: str,
+        decode: Any,
+        on_message: Callable[[Any, list[int]], None],
+        on_exit: Callable[[str], None],
+    ) -> Worker:
+        return WorkerProcess(name, module, decode, on_message, on_exit)
+
+    def ring(self, name: str, slot_bytes: int, slots: int) -> RingEnds:
+        memfd = make_memfd(name, slot_bytes, slots)
+        try:
+            camera, detector = socketpair()
+        except OSError:
+            os.close(memfd)
+            raise
+        return RingEnds(memfd, camera.detach(), detector.detach())
 
 
 def _nobody(*_: object) -> None:
@@ -76,16 +167,17 @@ def signal_name(number: int) -> str:
 
 
 class WorkerProcess:
-    """A running child. `on_exit(worker, reason)` is called exactly once, after the last message."""
+    """A running child. `on_exit(reason)` is called exactly once, after the last message."""
 
     def __init__(
         self,
         name: str,
         module: str,
         decode: Any,
-        on_message: Callable[[WorkerProcess, Any, list[int]], None],
-        on_exit: Callable[[WorkerProcess, str], None],
+        on_message: Callable[[Any, list[int]], None],
+        on_exit: Callable[[str], None],
     ) -> None:
+        """Raises OSError when there is no process, descriptor or memory left; nothing is kept of it then."""
         self.name = name
         self.log = log.logger(name)
         self._on_message = on_message
@@ -97,45 +189,65 @@ class WorkerProcess:
         self.stderr_tail: deque[tuple[float, str]] = deque(maxlen=STDERR_LINES)
         """What native libraries wrote: (monotonic seconds, line)."""
         self._stderr_rest = b""
-        self.progress = Progress.create(name)
         self._loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undo:
+            self.progress = Progress.create(name)
+            undo.callback(self.progress.close)
+            hub_end, worker_end = socketpair()
+            undo.callback(hub_end.close)
+            hub_end.setblocking(False)
+            with worker_end:
+                stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                undo.callback(os.close, stderr_read)
+                try:
+                    os.set_blocking(stderr_write, True)
+                    self._popen = self._run(module, worker_end.fileno(), stderr_write)
+                finally:
+                    os.close(stderr_write)
+            self.pid = self._popen.pid
+            undo.callback(self._end_half_started)
+            self._pidfd = os.pidfd_open(self.pid)
+            undo.callback(os.close, self._pidfd)
+            self.channel: Channel[Any] = Channel(hub_end, decode)
+            self._stderr = stderr_read
+            self._loop.add_reader(hub_end.fileno(), self._guarded, self._readable)
+            self._loop.add_reader(stderr_read, self._guarded, self._stderr_readable)
+            self._loop.add_reader(self._pidfd, self._guarded, self._exited)
+            undo.pop_all()
+        _running.add(self.pid)
 
-        hub_end, worker_end = socketpair()
-        hub_end.setblocking(False)
-        stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(stderr_write, True)
+    def _run(self, module: str, control: int, output: int) -> subprocess.Popen[bytes]:
+        # What is sent to the whole process group in this moment would end the child before it can say that it
+        # leaves such signals to the hub (`ipc.worker.start`): it begins with them blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD_TO_STOP)
         try:
-            self._popen = subprocess.Popen(
+            return subprocess.Popen(
                 [
-                    sys.executable,
-                    "-m",
-                    module,
-                    f"--control={worker_end.fileno()}",
-                    f"--progress={self.progress.fd}",
-                    f"--parent={os.getpid()}",
+                    *(sys.executable, "-m", module),
+                    *(f"--control={control}", f"--progress={self.progress.fd}", f"--parent={os.getpid()}"),
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=stderr_write,
-                stderr=stderr_write,
-                pass_fds=(worker_end.fileno(), self.progress.fd),
+                stdout=output,
+                stderr=output,
+                pass_fds=(control, self.progress.fd),
                 env=worker_environment(),
             )
-        except OSError:
-            hub_end.close()
-            os.close(stderr_read)
-            self.progress.close()
-            raise
         finally:
-            worker_end.close()
-            os.close(stderr_write)
-        self.pid = self._popen.pid
-        _running.add(self.pid)
-        self.channel: Channel[Any] = Channel(hub_end, decode)
-        self._stderr = stderr_read
-        self._pidfd = os.pidfd_open(self.pid)
-        self._loop.add_reader(hub_end.fileno(), self._readable)
-        self._loop.add_reader(stderr_read, self._stderr_readable)
-        self._loop.add_reader(self._pidfd, self._exited)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _end_half_started(self) -> None:
+        """It runs, but cannot be watched (no descriptor is left)."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def _guarded(self, react: Callable[[], object]) -> None:
+        """A fault of ours in a reaction must not leave a worker half served: it is ended, and started again."""
+        try:
+            react()
+        except Exception:
+            self.log.exception("a fault of the hub's own while it listened to %s", self.name)
+            if self.exit_status is None:
+                self.kill("the hub failed to understand it")
 
     # ---- talking
 
@@ -164,7 +276,7 @@ class WorkerProcess:
         except msgspec.DecodeError as error:
             self.kill(f"sent a message that cannot be read ({error})")
             return False
-        self._on_message(self, message, fds)
+        self._on_message(message, fds)
         return True
 
     def drain(self) -> None:
@@ -213,9 +325,9 @@ class WorkerProcess:
         if status is None:
             return
         _running.discard(self.pid)
-        # What it sent and said before the end.
-        self.drain()
-        self._stderr_readable()
+        # What it sent and said before the end. Its end is told whatever comes of that.
+        self._guarded(self.drain)
+        self._guarded(self._stderr_readable)
         self.exit_status = status
         self.ended_in = self._last_stage()
         reason = self._reason(status)
@@ -224,7 +336,7 @@ class WorkerProcess:
         # Whoever holds this holds it no longer than us: without the way back, both go at once and not
         # when the cyclic collector comes round, which is after a dozen more.
         self._on_message, self._on_exit = _nobody, _nobody
-        on_exit(self, reason)
+        on_exit(reason)
 
     def _reason(self, status: int) -> str:
         if self._killed_because is not None:
@@ -241,7 +353,7 @@ class WorkerProcess:
         return max(others, key=lambda lane: lane[1])[0] if others else lanes[0][0]
 
     def _last_words(self) -> str:
-        """The line of native stderr that says most: of a Python traceback the last one."""
+        """The last line of native stderr: of a Python traceback it is the one that says what happened."""
         recent_s = time.monotonic() - LAST_WORDS_S
         words = [line for at_s, line in self.stderr_tail if at_s >= recent_s and not _CHATTER.match(line)]
         return f" ({words[-1][:300]})" if words else ""

@@ -3,26 +3,31 @@
 No OpenCV, no interpreter and no NumPy is ever imported here (a system test reads the hub's memory
 maps): native vision code can hang, abort and segfault, and the hub must not.
 
-`hub`        the whole: configuration in force, requests, what is connected to what
-`roster`     which cameras live in which process and feed which detector
-`process`    one worker process: start, talk, kill, and say in words why it died
-`cameras`    one camera: its state and counters
-`cameraworker`  a process that serves one or more cameras
-`detector`   the detector in service, and the one that is to follow it
-`detectorworker`  one detector process
-`deadlines`  how long a stage may take (pure)
-`restarts`   back-off and counting of restarts (pure)
-`ladder`     which delegate to use, when to give it up and when to try it again (pure)
-`runtimes`   which TFLite runtime to start when one of them is deadly (pure)
-`prospects`  which delegates are worth trying for a model on this board
-`links`      a ring between a camera and a detector
-`metrics`    rates and percentiles (pure)
-`snapshots`  pictures that clients wait for
-`health`, `api`  what is told to clients, and what they may ask
-`server`     the Unix socket; `listening`, `clients`, `outbox`, `privilege`: its parts
-`orphans`    children that nobody owns any more
-`discovery`  the first camera of this machine
-`systemd`    readiness, watchdog, passed sockets
+What follows from what happens:
+
+`hub`        events of the fleet in, results, statuses and log lines out
+`state`      everything there is to say at one moment, as one frozen value
+`telling`    what an event is to the log and to clients
+`answers`    what clients are told of the State
 `console`    what a person sees in a terminal
-`main`       the process from start to end
+`api`        what clients may ask, and the taking up of settings
+`snapshots`  pictures that clients wait for
+`budget_keeper`   carries out what the budgets ask for
+`learned`    what was learned of the board, kept from one run to the next
+
+The socket:
+
+`server`     accepts clients, sends them the stream
+`requests`   what they ask for, carried out
+`shared_answers`   answers that are built once for all
+`clients`, `outbox`   one connection, and what waits for it
+`turns`, `metered`, `lane`   whose turn it is, what it may cost, and changes one after the other
+`places`, `privilege`   who gets in, and who may steer
+`listening`, `door`   the socket's file, and the taking in of those who come
+
+The process:
+
+`main`       from start to end, with the event loop's clock
+`systemd`    readiness, watchdog, passed sockets
+`progress`   what systemd is told of the State
 """

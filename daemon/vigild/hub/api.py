@@ -1,6 +1,6 @@
 """What clients may ask of the hub: the answers to their requests, and the taking up of settings.
 
-Implements `server.HubApi`. Everything that changes something goes through one place, `_take_up`:
+Implements `requests.HubApi`. Everything that changes something goes through one place, `_take_up`:
 a reload, a `set` and a `swap` differ only in where the new configuration comes from.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +15,19 @@ from typing import Any
 
 import msgspec
 
-import vigild
 from vigild import log
 from vigild.config.changes import diff, taken_up
-from vigild.config.keys import flatten, set_keys
+from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
 from vigild.config.schema import Config, ModelConfig
 from vigild.config.source import parse_source
-from vigild.fleet.detector import Refused
-from vigild.hub.health import Monitor
-from vigild.hub.hub import Hub, as_wire
-from vigild.hub.snapshots import SnapshotFailed
+from vigild.fleet import events
+from vigild.fleet.takeover import Refused
+from vigild.hub import answers
+from vigild.hub.hub import Hub
+from vigild.hub.places import Maker, no_way_back
+from vigild.hub.snapshots import TRIES, SnapshotFailed
+from vigild.ipc.messages import ModelReady
 from vigild.wire import messages as wire
 from vigild.wire.requests import RequestError, Swap
 
@@ -36,9 +37,8 @@ _log = log.logger("hub")
 class Api:
     """The hub as the socket server sees it."""
 
-    def __init__(self, hub: Hub, monitor: Monitor, read_config: Callable[[], Config], config_file: Path | None) -> None:
+    def __init__(self, hub: Hub, read_config: Callable[[], Config], config_file: Path | None) -> None:
         self._hub = hub
-        self._monitor = monitor
         self._read_config = read_config
         self._config_file = config_file
         self._changing = asyncio.Lock()
@@ -48,22 +48,14 @@ class Api:
     # ---- what is
 
     def hello(self) -> wire.Hello:
-        return wire.Hello(
-            protocol=wire.PROTOCOL,
-            version=vigild.__version__,
-            instance=self._hub.instance,
-            cameras=self._cameras(),
-            model=self._hub.model_info(),
-        )
-
-    def _cameras(self) -> list[wire.CameraInfo]:
-        return [wire.CameraInfo(name=camera.name, size=camera.size) for camera in self._hub.cameras.values()]
+        return answers.hello(self._hub.state(), self._hub.instance)
 
     def cameras(self) -> list[str]:
-        return list(self._hub.cameras)
+        return list(self._hub.fleet.cameras)
 
     def labels(self) -> list[str] | None:
-        return self._hub.model.labels if self._hub.model is not None else None
+        model = self._hub.state().model
+        return model.labels if model is not None else None
 
     def privileged_group(self) -> str:
         return self._hub.config.daemon.privileged_group
@@ -72,65 +64,78 @@ class Api:
         return self._hub.config.daemon.max_clients
 
     def status(self) -> wire.StatusAnswer:
-        return wire.StatusAnswer(
-            version=vigild.__version__,
-            instance=self._hub.instance,
-            pid=os.getpid(),
+        hub = self._hub
+        return answers.status(
+            hub.state(),
+            hub.clients_health(),
+            instance=hub.instance,
             socket=self.socket_path,
-            cameras=self._cameras(),
-            model=self._hub.model_info(),
-            health=self._monitor.health(),
-            config=flatten(self._hub.config),
-            config_file=str(self._config_file) if self._config_file else None,
+            config_file=self._config_file,
         )
 
     async def snapshot(self, camera: str | None, annotate: bool) -> wire.SnapshotAnswer:
-        name = camera or self._only_camera()
-        unit = self._hub.cameras[self._known(name)]
-        try:
-            snapshot, jpeg = await self._hub.snapshots.take(unit, self._hub.roster.worker_of(name).process, annotate)
-        except SnapshotFailed as error:
-            raise RequestError("no_frame", str(error)) from None
-        result = next((result for result in unit.recent if result.frame == snapshot.frame), None)
+        hub = self._hub
+        name = self._known(camera) if camera else self._only_camera()
+        for tries_left in reversed(range(TRIES)):
+            process, recent = hub.fleet.worker_of(name).process, hub.seen(name)
+            if process is None or not recent:
+                why = hub.state().camera(name).reason or "just started"
+                raise RequestError("no_frame", f"camera {name} has no inferred frame yet ({why})")
+            try:
+                snapshot, jpeg = await hub.snapshots.take(name, process, recent, annotate)
+                break
+            except SnapshotFailed as error:
+                # By now there may be newer frames: those are asked for then.
+                if not error.passed or not tries_left or hub.seen(name)[-1] == recent[-1]:
+                    raise RequestError("no_frame", str(error)) from None
+        seen = next((seen for seen in recent if seen.frame == snapshot.frame), None)
         return wire.SnapshotAnswer(
             camera=name,
             frame=snapshot.frame,
             size=(snapshot.width, snapshot.height),
             format="jpeg",
             data=base64.b64encode(jpeg).decode("ascii"),
-            time=wire.wall_time(result.wall_ns) if result else None,
-            detections=as_wire(result.detections) if result else [],
+            time=wire.wall_time(seen.wall_ns) if seen else None,
+            detections=answers.detections(seen.detections) if seen else [],
         )
 
     def _only_camera(self) -> str:
-        names = list(self._hub.cameras)
+        names = list(self._hub.fleet.cameras)
         if len(names) != 1:
             raise RequestError("camera_needed", f"there are {len(names)} cameras; say which: {', '.join(names)}")
         return names[0]
 
     def _known(self, name: str) -> str:
-        if name not in self._hub.cameras:
+        if name not in self._hub.fleet.cameras:
             raise RequestError(
-                "unknown_camera", f'there is no camera "{name}"; the cameras are: {", ".join(self._hub.cameras)}'
+                "unknown_camera", f'there is no camera "{name}"; the cameras are: {", ".join(self._hub.fleet.cameras)}'
             )
         return name
 
     # ---- what is to change
 
     async def pause(self, camera: str | None) -> str:
-        return self._pause(camera, paused=True)
+        names = self._named(camera)
+        for name in names:
+            limits = self._hub.fleet.cameras[name].limits.held("client", "asked by a client")
+            self._hub.fleet.limit(name, limits, "asked by a client")
+        return f"paused: {', '.join(names)}"
 
     async def resume(self, camera: str | None) -> str:
-        return self._pause(camera, paused=False)
+        names = self._named(camera)
+        held: list[str] = []
+        for name in names:
+            limits = self._hub.fleet.cameras[name].limits.released("client")
+            self._hub.fleet.limit(name, limits, "asked by a client")
+            held += [f"{name} is still held by {who} ({why})" for who, why in limits.holds.items()]
+        return "; ".join([f"resumed: {', '.join(names)}", *held])
 
-    def _pause(self, camera: str | None, paused: bool) -> str:
-        names = [self._known(camera)] if camera else list(self._hub.cameras)
-        self._hub.pause(names, paused)
-        return f"{'paused' if paused else 'resumed'}: {', '.join(names)}"
+    def _named(self, camera: str | None) -> list[str]:
+        return [self._known(camera)] if camera else list(self._hub.fleet.cameras)
 
-    async def set(self, key: str, value: Any) -> str:
+    async def set(self, key: str, value: Any, maker: Maker) -> str:
         """One key, until the next reload or start."""
-        return await self._set({key: value})
+        return await self._set({key: value}, maker)
 
     async def swap(self, request: Swap) -> str:
         """Another model; what belongs to the old one (variant, labels, sha256, and path or name) is forgotten."""
@@ -146,13 +151,15 @@ class Api:
             values = {**forgotten, **values}
         return await self._set(values)
 
-    async def _set(self, values: dict[str, object]) -> str:
+    async def _set(self, values: dict[str, object], maker: Maker | None = None) -> str:
         async with self._changing:
             try:
                 new = set_keys(self._hub.config, values)
             except ConfigError as error:
                 raise RequestError("invalid", "; ".join(error.problems)) from None
             _refuse_new_code(self._hub.config, new)
+            if maker is not None and (why := no_way_back(maker, self._hub.config.daemon, new.daemon)):
+                raise RequestError("no_way_back", why)
             return await self._take_up(new)
 
     async def reload(self) -> str:
@@ -162,14 +169,14 @@ class Api:
                 new = self._read_config()
             except ConfigError as error:
                 reason = "; ".join(error.problems)
-                self._hub.publish_event("reload_failed", reason=reason)
+                self._hub.happened(events.ReloadRefused(reason=reason))
                 raise RequestError("invalid", f"the old configuration stays in force: {reason}") from None
             try:
                 done = await self._take_up(new)
             except RequestError as error:
-                self._hub.publish_event("reload_failed", reason=error.message)
+                self._hub.happened(events.ReloadRefused(reason=error.message))
                 raise
-            self._hub.publish_event("reload", reason=done)
+            self._hub.happened(events.Reloaded(done=done))
             return done
 
     async def _take_up(self, new: Config) -> str:
@@ -181,14 +188,25 @@ class Api:
         started = time.monotonic()
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
-            try:
-                await hub.service.replace(new.model)
-            except Refused as error:
-                raise RequestError(error.code, f"the running model stays: {error}") from None
+            hub.keeper.asked_for_model(True)
+            outcome = await self._replace(new.model)
+            hub.keeper.asked_for_model(False)
+            if isinstance(outcome, Refused):
+                raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)
         text = changes.describe()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
+
+    async def _replace(self, config: ModelConfig) -> ModelReady | Refused:
+        outcome: asyncio.Future[ModelReady | Refused] = asyncio.get_running_loop().create_future()
+
+        def done(told: ModelReady | Refused) -> None:
+            if not outcome.done():  # the asker may be gone
+                outcome.set_result(told)
+
+        self._hub.fleet.replace(config, done)
+        return await outcome
 
 
 def _refuse_new_code(old: Config, new: Config) -> None:

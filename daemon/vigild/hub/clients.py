@@ -1,16 +1,18 @@
 """One connected client: its socket, what it asked for, what waits for it.
 
-    client = Client(loop, sock, number, peer, handle=..., closed=...)
+    client = Client(loop, sock, number, peer, turns, handle=..., closed=...)
     client.deliver(tail, ...)     # hot: a bytes join and a send(); queues when the socket is full
     client.answer(line)
 
 Nothing here blocks. The socket is written to directly; only when the kernel's buffer is full does the
 event loop come in (`add_writer`), so that a client that keeps up costs one system call a message.
+What it asks for is read and done when it is its turn (`serve`), see `turns`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 from collections import deque
@@ -18,6 +20,7 @@ from collections.abc import Callable
 
 from vigild.hub.outbox import Outbox
 from vigild.hub.privilege import Peer
+from vigild.hub.turns import Turns
 from vigild.wire.framing import MAX_REQUEST_BYTES, LineEvent, LineReceiver
 from vigild.wire.messages import ClientHealth
 from vigild.wire.policy import FrameRate, Policy, detections_line
@@ -33,8 +36,8 @@ STALL_S = 10.0
 """A connection that accepts no byte for so long, while some wait, is closed."""
 
 REQUESTS_PER_SECOND = 200
-"""Requests and reads per client; more wait for the next second. A flood of `status` takes some 3 % of
-the hub this way instead of all of it."""
+"""Requests and reads per client; more wait for the next second. What they may cost is bounded apart from that
+(`turns`): this one is for the reader of a log, and for those who ask more often than anything changes."""
 
 READ_BYTES = 4096
 """Read at once, so that requests of several clients take turns."""
@@ -54,6 +57,7 @@ class Client:
         sock: socket.socket,
         number: int,
         peer: Peer,
+        turns: Turns,
         handle: Callable[[Client, LineEvent], None],
         closed: Callable[[Client, str], None],
     ) -> None:
@@ -61,6 +65,9 @@ class Client:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.number = number
         self.peer = peer
+        self.connected_s = loop.time()
+        self.asked = False
+        """Whether it has ever sent a line."""
         self.policy: Policy | None = None
         """None: does not watch."""
         self.watches_detections = False
@@ -73,12 +80,15 @@ class Client:
         self._loop = loop
         self._sock = sock
         self._send = sock.send
+        self._turns = turns
         self._handle = handle
         self._closed = closed
         self._receiver = LineReceiver(MAX_REQUEST_BYTES)
         self._inbox: deque[LineEvent] = deque()
         self._allowance = REQUESTS_PER_SECOND
         self._reading = False
+        self._queued = False
+        """It waits for its turn."""
         self._eof = False
         self._finishing = False
         self._outbox = Outbox()
@@ -173,10 +183,17 @@ class Client:
         if not self._blocked:
             self._blocked = True
             self._accepted_s = self._loop.time()
-            self._loop.add_writer(self._sock, self._flush)
+            self._loop.add_writer(self._sock, self._writable)
 
-    def _flush(self) -> None:
-        """Send what waits until the socket is full or nothing waits."""
+    def _writable(self) -> None:
+        began_s = self._loop.time()
+        of_stream = self._flush()
+        if of_stream < 1.0:  # answers: sending them is part of what was asked for
+            self._turns.spend(self, (1.0 - of_stream) * (self._loop.time() - began_s))
+
+    def _flush(self) -> float:
+        """Send what waits until the socket is full or nothing waits; returns the stream's share of the lines sent."""
+        lines = of_stream = 0
         while self.is_open:
             if self._rest is None:
                 following = self._outbox.pop()
@@ -189,31 +206,52 @@ class Client:
                 # A line popped but not begun counts as begun; it would be the next in any case.
                 self._block()
                 self._update_reading()
-                return
+                break
             except OSError as error:
                 self.close(error.strerror or str(error))
-                return
+                break
+            lines += 1
+            of_stream += self._rest_is_detections
             self._accepted_s = self._loop.time()
             if count < len(self._rest):
                 self._rest = self._rest[count:]
             else:
                 self._rest = None
                 self.sent += self._rest_is_detections
-        if self._blocked and self.is_open:
+        if self._blocked and self.is_open and self._rest is None:
             self._blocked = False
             self._loop.remove_writer(self._sock)
-            self.pump()
+            self.wake()
         self._close_if_done()
+        return of_stream / lines if lines else 1.0
 
     # ---- reading
 
-    def pump(self) -> None:
-        """Handle the requests that have come in, as far as the limits let us; read on if none is left."""
-        while self._inbox and self._may_read():
-            self._allowance -= 1
-            self._handle(self, self._inbox.popleft())
+    def wake(self) -> None:
+        """What held it back is over: it gets a turn if requests of it wait, else they are read when they come."""
+        if self._inbox and self._may_read():
+            self._turns.add(self)
+            self._queued = True
         self._update_reading()
         self._close_if_done()
+
+    def serve(self, until_s: float) -> bool:
+        """Its turn: read and carry out requests until the clock says `until_s`, one in any case; whether more wait."""
+        self._queued = False
+        more = True
+        while more and self._may_read():
+            if self._inbox:
+                self._allowance -= 1
+                self.asked = True
+                self._handle(self, self._inbox.popleft())
+            else:
+                more = not self._eof and self._read()
+            if self._loop.time() >= until_s:
+                break
+        self._queued = more and self._may_read() and (bool(self._inbox) or not self._eof)
+        self._update_reading()
+        self._close_if_done()
+        return self._queued
 
     def _may_read(self) -> bool:
         return (
@@ -225,7 +263,7 @@ class Client:
         )
 
     def _update_reading(self) -> None:
-        wanted = self._may_read() and not self._inbox and not self._eof
+        wanted = self._may_read() and not self._inbox and not self._eof and not self._queued
         if wanted and not self._reading:
             self._loop.add_reader(self._sock, self._readable)
         elif self._reading and not wanted:
@@ -233,13 +271,20 @@ class Client:
         self._reading = wanted
 
     def _readable(self) -> None:
+        # Not read here: when it is its turn. Until then the loop need not say again that there is something.
+        self._turns.add(self)
+        self._queued = True
+        self._update_reading()
+
+    def _read(self) -> bool:
+        """Take in what has come; False when nothing has."""
         try:
             data = self._sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
             self.close(error.strerror or str(error))
-            return
+            return False
         self._allowance -= 1
         if data:
             self._inbox.extend(self._receiver.receive(data))
@@ -247,7 +292,15 @@ class Client:
             # Its writing side only: `echo '{"type":"status"}' | nc -N -U ...` still waits for the answer.
             self._eof = True
             self._inbox.extend(self._receiver.receive_eof())
-        self.pump()
+        return True
+
+    def has_asked(self) -> bool:
+        """Whether it has sent anything yet, read or not."""
+        if self.asked or self._inbox or self._queued or self._eof:
+            return True
+        with contextlib.suppress(OSError):  # nothing there, mostly
+            return bool(self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return False
 
     # ---- the end
 
@@ -256,14 +309,16 @@ class Client:
         if self._blocked and now_s - self._accepted_s > STALL_S:
             self.close(f"it read nothing for {STALL_S:.0f} s")
             return
-        if self._eof and self._hung_up():
+        if self._eof and self.is_gone():
             self.close("")
             return
         self._allowance = REQUESTS_PER_SECOND
-        self.pump()
+        self.wake()
 
-    def _hung_up(self) -> bool:
-        """Whether a half-closed peer is gone altogether; while nothing is sent, nothing else would tell."""
+    def is_gone(self) -> bool:
+        """Whether the other side has closed altogether; while nothing is sent nor read, nothing else would tell."""
+        if not self.is_open:
+            return True
         poll = select.poll()
         poll.register(self._sock, 0)
         return any(events & select.POLLHUP for _fd, events in poll.poll(0))
@@ -296,4 +351,5 @@ class Client:
         self._loop.remove_writer(self._sock)
         self._sock.close()
         self._inbox.clear()
+        self._turns.remove(self)
         self._closed(self, reason)

@@ -1,346 +1,352 @@
-"""The hub: which workers run, what is connected to what, and what clients are told of it.
+"""The hub: what follows from what happens.
 
-    hub = Hub(config, server, sysfs_root=Path("/"))
-    await hub.run()
+    hub = Hub(config, clock, starter, publish, finish)
+    hub.start()
+    hub.tick(now_ns)                 # ten times a second
+    hub.state()                      # everything there is to say, made at most once a tick
 
-Requests of clients are in `api`, the content of health in `health`; here is what happens by itself.
+The fleet tells events; here they become results for clients (through each camera's chain of perception),
+lines of the log, and changes of status. Requests of clients are in `api`. Time, processes and the socket
+come from outside, so all of it runs in a test through days of faults in milliseconds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
+import random
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from vigild import log
+from vigild.board.budgets import Budgets
+from vigild.board.readings import Readings
+from vigild.budget.thermal_model import ThermalModel
 from vigild.config.changes import Changes
 from vigild.config.schema import Config
-from vigild.config.source import redact
-from vigild.fleet import orphans
-from vigild.fleet.cameras import Camera
-from vigild.fleet.cameraworker import CameraWorker
-from vigild.fleet.detector import DetectorService
-from vigild.fleet.detectorworker import Detector
-from vigild.fleet.metrics import Samples
-from vigild.fleet.process import running_pids
-from vigild.fleet.roster import Roster
-from vigild.hub.server import Server
+from vigild.fleet import events
+from vigild.fleet.camera import Camera
+from vigild.fleet.clock import Clock
+from vigild.fleet.fleet import Fleet
+from vigild.fleet.process import Starter
+from vigild.hub import answers, state, telling
+from vigild.hub.budget_keeper import BudgetKeeper
 from vigild.hub.snapshots import Snapshots
-from vigild.ipc.messages import Detection, ModelReady, Result, Snapshot
+from vigild.hub.state import State
+from vigild.ipc.messages import Result
+from vigild.perception.chain import Chain, Step
+from vigild.perception.filter import filter_of
+from vigild.perception.observation import Observation, observed
+from vigild.perception.order import Order
 from vigild.wire import messages as wire
 
 TICK_S = 0.1
+
 HEARTBEAT_S = 2.0
 """Protocol 1 promises one per camera at least this often: silence always means a fault."""
-
-SWEEP_S = 0.5
-"""Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
 
 HUB_STALL_S = 1.0
 """A tick this late means that the hub itself was stopped or starved; workers are not blamed for it."""
 
-STOP_S = 1.5
-"""SIGTERM to exit takes at most 2 s; workers get this much of it."""
+BLAMELESS_S = 2.0
+"""Workers may have waited for the hub, or been stopped with it: they come round first."""
 
-LAST_WORDS_S = 0.3
-"""For clients to take what waits for them when the daemon is told to stop."""
+HELD_OBSERVATIONS = 4
+"""Kept for drawing on a snapshot: as many as frames may be on the way."""
 
-LAST_RESULTS_S = 3.0
-"""The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
-
-ORPHANS_S = 0.3
-"""For killed orphans to end, and for theirs."""
+Publish = Callable[[wire.Detections | wire.Heartbeat | wire.Health | wire.Event], None]
+Finish = Callable[[int, str], None]
+"""Stop the daemon: (exit status, why; empty when the log has it already)."""
 
 _log = log.logger("hub")
 
 
-def as_wire(detections: list[Detection]) -> list[wire.Detection]:
-    """As clients see them: a box to 1e-5 of the frame (half a pixel of an 8K one is 6e-5)."""
-    return [
-        wire.Detection(
-            label=d.label,
-            class_=d.class_,
-            score=round(d.score, 4),
-            box=(round(d.box[0], 5), round(d.box[1], 5), round(d.box[2], 5), round(d.box[3], 5)),
-        )
-        for d in detections
-    ]
+class _Sight:
+    """What is known of one camera beyond the fleet: the order of its results, the chain, what was seen."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.order = Order()
+        self.chain = chain
+        self.recent: deque[Observation] = deque(maxlen=HELD_OBSERVATIONS)
+        self.told: wire.Status | None = None
+        """The status clients were told last."""
 
 
 class Hub:
-    """Implements the listeners of the camera workers and of the detector service."""
+    """Everything but the socket, the sensors and the event loop."""
 
-    def __init__(self, config: Config, *, exit_at_end: bool = False, sysfs_root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        starter: Starter,
+        publish: Publish,
+        finish: Finish,
+        *,
+        exit_at_end: bool = False,
+        root: Path = Path("/"),
+        kept: ThermalModel | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        """`root`: what /sys and /dev are below. `kept`: what was learned of this board before. `random`: numbers from
+        0 to 1, for jitter."""
         self.config = config
-        self.exit_at_end = exit_at_end
         self.instance = os.urandom(6).hex()
-        self.started_ns = time.monotonic_ns()
-        self.service = DetectorService(self, config.model, sysfs_root)
-        self.roster = Roster(self, self.service)
-        self.cameras = self.roster.cameras
-        self.workers = self.roster.workers
-        self.snapshots = Snapshots()
-        self.server: Server | None = None
-        self.model: ModelReady | None = None
-        self.stages = {name: Samples() for name in ("decode", "convert", "wait", "copy", "invoke", "post", "total")}
-        self.results = 0
-        self._detector_down: str | None = None
-        self._worker_down: dict[str, str] = {}
-        self._finished: asyncio.Future[int] | None = None
-        self._orphans = orphans.Orphans()
-        self._grace_s = LAST_WORDS_S
+        self.fleet = Fleet(config, clock, starter, self.happened, root=root, random=random)
+        self.snapshots = Snapshots(clock)
+        self.readings = Readings(at_ns=clock.now_ns())
+        self.budgets = Budgets(temperature=0.0, memory=0)
+        self.ended = False
+        """All sources came to their end, and that is why the daemon stops."""
+        self.lost = 0
+        """Pictures of ended sources that could not be read."""
+        self.keeper = BudgetKeeper(self.fleet, self.happened, kept)
+        self._clock = clock
+        self._publish = publish
+        self._finish = finish
+        self._exit_at_end = exit_at_end
+        self._started_ns = clock.now_ns()
+        self._sights: dict[str, _Sight] = {}
+        self._results = 0
+        self._faults = 0
+        self._state: State | None = None
         self._last_tick_ns = 0
         self._blameless_until_ns = 0
         self._next_heartbeat_ns = 0
-        self._next_sweep_ns = 0
+        self._next_health_ns = 0
+        self._mattered: object = None
+        self._changed = True
+        """Something happened that `health` may have to say at once."""
+        self.clients_health: Callable[[], list[wire.ClientHealth]] = list
+        """Of the socket's clients, for `health`."""
+        self.changed: Callable[[], None] = lambda: None
+        """Told that answers built before may no longer be so."""
+        self.unsent: Callable[[], dict[str, int]] = dict
+        """What could not be said to whom without waiting: messages by "journal" and "systemd"."""
 
     # ---- life
 
-    async def run(self) -> int:
-        """Start everything and serve until `finish` is called; returns the exit status."""
-        self._finished = asyncio.get_running_loop().create_future()
-        for name, config in self.config.camera.items():
-            self.roster.add(name, config, start=False)
-        for worker in self.workers.values():
-            worker.start()
-        self.service.start()
-        ticking = asyncio.ensure_future(self._tick_for_ever())
-        try:
-            return await self._finished
-        finally:
-            ticking.cancel()
-            await self._stop()
+    def start(self) -> None:
+        self.fleet.start()
+
+    def stop(self) -> None:
+        """Tell everything to end; processes that do not are killed."""
+        self.happened(events.Stopping())
+        self.fleet.stop()
 
     def finish(self, status: int, why: str = "") -> None:
-        """Stop the daemon (once)."""
-        if self._finished is not None and not self._finished.done():
-            if why:
-                _log.info("%s", why)
-            self._finished.set_result(status)
+        """Stop the daemon."""
+        self._finish(status, why)
 
-    async def _stop(self) -> None:
-        self.publish_event("stopping", reason="the daemon stops")
-        self.service.stop()
-        for worker in self.workers.values():
-            worker.stop()
-        deadline_s = time.monotonic() + STOP_S
-        while running_pids() and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.01)
-        for pid in running_pids():
-            # In uninterruptible sleep, or it would have ended when it was killed.
-            _log.warning("worker %d does not end; it is left behind", pid)
-        while not orphans.end(running_pids()) and time.monotonic() < deadline_s + ORPHANS_S:
-            await asyncio.sleep(0.01)
-        if self.server is not None:
-            await self.server.close(self._grace_s)
-
-    def pause(self, names: list[str], paused: bool) -> None:
-        """Stop or resume inference on these cameras."""
-        for name in names:
-            if self.roster.pause(name, paused):
-                self.publish_event("paused" if paused else "resumed", camera=name, reason="asked by a client")
-        self._tell_statuses(time.monotonic_ns())
-
-    # ---- what camera workers tell
-
-    def camera_worker_started(self, worker: CameraWorker) -> None:
-        for name in worker.cameras:
-            self.roster.connect(name)
-
-    def camera_worker_died(self, worker: CameraWorker, reason: str) -> None:
-        for name in worker.cameras:
-            self.roster.disconnect(name)
-            self.publish_event("worker_died", camera=name, reason=reason)
-        self._worker_down[worker.name] = reason
-        self._tell_statuses(time.monotonic_ns())
-
-    def camera_opened(self, camera: Camera) -> None:
-        assert camera.source is not None
-        self.publish_event("camera_back", camera=camera.name, reason=camera.source.detail)
-        worker = self.roster.worker_of(camera.name)
-        if self._worker_down.pop(worker.name, None) is not None:
-            self.publish_event("worker_back", camera=camera.name, reason=f"{worker.name} works again")
-        # Its first result may take a moment: until then it is not stale.
-        camera.last_result_ns = max(camera.last_result_ns, time.monotonic_ns())
-        self._tell_statuses(time.monotonic_ns())
-
-    def camera_lost(self, camera: Camera, reason: str) -> None:
-        self.publish_event("camera_lost", camera=camera.name, reason=reason)
-        self._tell_statuses(time.monotonic_ns())
-
-    def camera_ended(self, camera: Camera, frames: int) -> None:
-        # Its last results left the detector before their frames were acknowledged, so they are
-        # here already, but perhaps not read: they come before the end.
-        self.service.drain()
-        camera.ended = True
-        camera.reason = "the source has ended"
-        self.roster.disconnect(camera.name)
-        reason = f"{redact(camera.config.source)} ended after {frames} frames"
-        self.publish_event("ended", camera=camera.name, reason=reason)
-        self._tell_statuses(time.monotonic_ns())
-        if self.exit_at_end and all(other.ended for other in self.cameras.values()):
-            self._grace_s = LAST_RESULTS_S
-            self.finish(0)
-
-    def snapshot(self, snapshot: Snapshot, memfd: int | None) -> None:
-        self.snapshots.arrived(snapshot, memfd)
-
-    # ---- what the detector service tells
-
-    def model_ready(self, detector: Detector) -> bool:
-        for name, camera in self.cameras.items():
-            # A file that is read frame by frame feeds one detector at a time; see model_in_service.
-            if detector is self.service.current or camera.config.pace == "live":
-                self.roster.connect(name, detector)
-        return self.roster.serves(detector)
-
-    def model_in_service(self, detector: Detector, previous: Detector | None) -> None:
-        changed = self.model is None or detector.ready is None or self.model.sha256 != detector.ready.sha256
-        self.model = detector.ready
-        if previous is not None:
-            self.roster.disconnect(detector=previous)
-            self.roster.connect_missing(detector)
-        if changed or previous is not None:
-            self.publish_event("model", model=self.model_info())
-
-    def result(self, detector: Detector, result: Result) -> None:
-        camera = self.cameras.get(result.camera)
-        now_ns = time.monotonic_ns()
-        if camera is None or not camera.result(result, now_ns):
-            return
-        self.results += 1
-        if self._detector_down is not None:
-            self._detector_down = None
-            self.publish_event("worker_back", reason="detector works again")
-        stages = self.stages
-        stages["decode"].add(result.decode_ns / 1e6)
-        stages["convert"].add(result.convert_ns / 1e6)
-        stages["wait"].add(result.wait_ns / 1e6)
-        stages["copy"].add(result.copy_ns / 1e6)
-        stages["invoke"].add(result.invoke_ns / 1e6)
-        stages["post"].add(result.post_ns / 1e6)
-        stages["total"].add((now_ns - result.captured_ns) / 1e6)
-        status = camera.status(now_ns, self.detector_ok)
-        if status != camera.told:
-            self._tell_status(camera, status)
-        assert detector.ready is not None
-        if self.server is not None:
-            self.server.publish(
-                wire.Detections(
-                    camera=result.camera,
-                    frame=result.frame,
-                    size=(result.width, result.height),
-                    time=wire.wall_time(result.wall_ns),
-                    captured_ns=result.captured_ns,
-                    age_ms=round((now_ns - result.captured_ns) / 1e6, 3),
-                    infer_ms=round(result.invoke_ns / 1e6, 3),
-                    model=detector.ready.name,
-                    variant=detector.ready.variant,
-                    status=status,
-                    detections=as_wire(result.detections),
-                    truncated=result.truncated,
-                    file=result.file or camera.file or None,
-                )
-            )
-
-    def detector_died(self, detector: Detector, reason: str) -> None:
-        self._detector_down = reason
-        self.publish_event("worker_died", reason=reason)
-        self._tell_statuses(time.monotonic_ns())
-
-    def delegate_changed(self, reason: str) -> None:
-        self.publish_event("delegate", reason=reason)
-        self._tell_statuses(time.monotonic_ns())
-
-    def detector_gone(self, detector: Detector) -> None:
-        self.roster.disconnect(detector=detector)
-
-    def model_unusable(self, message: str) -> None:
-        _log.error("%s", message)
-        self.publish_event("model_unusable", reason=message)
-        self.finish(1)
-
-    # ---- what clients are told
-
-    @property
-    def detector_ok(self) -> bool:
-        """The detector runs, on the best rung."""
-        current = self.service.current
-        return (
-            current is not None
-            and current.ready is not None
-            and self._detector_down is None
-            and not self.service.lowered
-        )
-
-    def should_progress(self, now_ns: int) -> bool:
-        """Whether results ought to come: some camera delivers, and the detector is not being restarted."""
-        delivering = any(c.source is not None and not c.ended and not c.paused for c in self.cameras.values())
-        return delivering and self._detector_down is None and self.service.current is not None
-
-    def take_up(self, config: Config, changes: Changes) -> None:
-        """Put a validated configuration in force; the model, if it changed, has been replaced already."""
-        self.config = config
-        log.set_level(config.daemon.log_level)
-        for name in changes.cameras_removed:
-            self.roster.remove(name)
-            self.publish_event("camera_removed", camera=name, reason="no longer in the configuration")
-        for name in changes.cameras_changed:
-            self.roster.change(name, config.camera[name])
-        for name in changes.cameras_added:
-            self.roster.add(name, config.camera[name])
-            self.publish_event("camera_added", camera=name, reason=redact(config.camera[name].source))
-        self.service.set_filter(config.model)
-
-    def model_info(self) -> wire.ModelInfo | None:
-        if self.model is None:
-            return None
-        return wire.ModelInfo(
-            name=self.model.name, variant=self.model.variant, sha256=self.model.sha256, labels=self.model.labels
-        )
-
-    def publish_event(
-        self, kind: str, *, camera: str | None = None, reason: str | None = None, model: wire.ModelInfo | None = None
-    ) -> None:
-        if self.server is not None:
-            self.server.publish(
-                wire.Event(kind=kind, camera=camera, reason=reason, time=wire.wall_time(time.time_ns()), model=model)
-            )
-
-    def _tell_status(self, camera: Camera, status: wire.Status) -> None:
-        camera.told = status
-        if self.server is not None:
-            self.server.publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
-
-    def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
-        for camera in self.cameras.values():
-            status = camera.status(now_ns, self.detector_ok)
-            if even_unchanged or status != camera.told:
-                self._tell_status(camera, status)
-
-    # ---- the clock
-
-    async def _tick_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._tick(time.monotonic_ns())
-
-    def _tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int) -> None:
+        """Look after everything; `TICK_S` apart."""
+        self._state = None
         late_s = (now_ns - self._last_tick_ns) / 1e9 - TICK_S if self._last_tick_ns else 0.0
         self._last_tick_ns = now_ns
         if late_s > HUB_STALL_S:
             _log.warning("the hub itself was stopped or starved for %.1f s", late_s)
-            # Workers may have waited for us, or been stopped with us: let them come round first.
-            self._blameless_until_ns = now_ns + int(2e9)
+            self._blameless_until_ns = now_ns + round(BLAMELESS_S * 1e9)
         if now_ns >= self._blameless_until_ns:
-            self.service.check(now_ns)
-            for worker in self.workers.values():
-                worker.check(now_ns)
-        if now_ns >= self._next_sweep_ns:
-            self._next_sweep_ns = now_ns + int(SWEEP_S * 1e9)
-            self._orphans.sweep(running_pids(), now_ns / 1e9)
+            self.fleet.check(now_ns)
+        for name, sight in list(self._sights.items()):
+            if len(sight.order):
+                self._tell_results(name, sight.order.overdue(now_ns), now_ns)
         heartbeat = now_ns >= self._next_heartbeat_ns
         if heartbeat:
-            self._next_heartbeat_ns = now_ns + int(HEARTBEAT_S * 1e9)
+            self._next_heartbeat_ns = now_ns + round(HEARTBEAT_S * 1e9)
+        minute = time.localtime(self._clock.wall_ns() // 1_000_000_000)
+        self.keeper.tick(now_ns, 60 * minute.tm_hour + minute.tm_min, self.config, self.budgets, self.readings)
         self._tell_statuses(now_ns, even_unchanged=heartbeat)
+        self._tell_health(now_ns)
+
+    def state(self) -> State:
+        """Everything there is to say; the same value until the next tick or event of weight."""
+        if self._state is None:
+            self._state = state.take(
+                self.fleet,
+                self.config,
+                {name: sight.recent[-1].detections for name, sight in self._sights.items() if sight.recent},
+                self.readings,
+                self.budgets,
+                self.keeper.summary,
+                now_ns=self._clock.now_ns(),
+                wall_ns=self._clock.wall_ns(),
+                started_ns=self._started_ns,
+                results=self._results,
+                faults=self._faults,
+                unsent=self.unsent(),
+            )
+        return self._state
+
+    # ---- what happens
+
+    def happened(self, event: events.Event) -> None:
+        """React to an event; called wherever one is made."""
+        if isinstance(event, events.ResultArrived):
+            self._result(event)
+            return
+        self._state, self._changed = None, True
+        self.changed()
+        for name, level, text in telling.log_lines(event):
+            log.logger(name).log(level, "%s", text)
+        now_ns = self._clock.now_ns()
+        match event:
+            case events.SlotFailed():
+                self._detectors_changed(now_ns)
+            case events.ModelTaken(ready=ready):
+                self.keeper.model_taken(ready, self.config)
+                self._change_chains()
+                self._detectors_changed(now_ns)
+            case events.CameraEnded(camera=camera, lost=lost):
+                self.lost += lost
+                if camera in self._sights:
+                    self._tell_results(camera, self._sights[camera].order.all(), now_ns)
+            case events.CameraRemoved(camera=camera):
+                self._sights.pop(camera, None)
+            case events.SnapshotTaken(snapshot=snapshot, memfd=memfd):
+                self.snapshots.arrived(snapshot, memfd)
+            case events.FaultOfOurs():
+                self._faults += 1
+        for message in telling.wire_events(event, self._clock.wall_ns()):
+            said = message.reason or (message.model.name if message.model else "")
+            log.event(message.kind, said, camera=message.camera)
+            self._publish(message)
+        self._tell_statuses(now_ns)
+        match event:
+            case events.ModelUnusable():
+                self.finish(1)
+            case events.CameraEnded():
+                self._end_when_all_ended()
+
+    def _end_when_all_ended(self) -> None:
+        cameras = self.fleet.cameras.values()
+        if self._exit_at_end and all(camera.ended for camera in cameras):
+            self.ended = True
+            self.finish(1 if self.lost else 0, "")
+
+    def _detectors_changed(self, now_ns: int) -> None:
+        names = self._serving()
+        for name, sight in list(self._sights.items()):
+            self._tell_results(name, sight.order.changed(names), now_ns)
+
+    def _serving(self) -> list[str]:
+        return [slot.name for slot in self.fleet.detectors.slots if slot.ready is not None and not slot.down]
+
+    # ---- results
+
+    def _sight(self, camera: str) -> _Sight:
+        sight = self._sights.get(camera)
+        if sight is None:
+            sight = self._sights[camera] = _Sight(Chain(self._steps()))
+        return sight
+
+    def _steps(self) -> list[Step]:
+        model = self.fleet.detectors.model
+        return [filter_of(self.config.model, model.min_scores if model is not None else {})]
+
+    def _change_chains(self) -> None:
+        for sight in self._sights.values():
+            sight.chain.change(self._steps())
+
+    def _result(self, event: events.ResultArrived) -> None:
+        result = event.result
+        if result.camera not in self.fleet.cameras:
+            return
+        order = self._sight(result.camera).order
+        if len(self.fleet.detectors.slots) == 1 and not len(order):
+            self._tell_result(result, event.arrived_ns)
+        else:
+            ready = order.arrived(result, event.slot, self._serving(), event.arrived_ns)
+            self._tell_results(result.camera, ready, event.arrived_ns)
+
+    def _tell_results(self, camera: str, results: list[Result], now_ns: int) -> None:
+        if camera in self.fleet.cameras:
+            for result in results:
+                self._tell_result(result, now_ns)
+
+    def _tell_result(self, result: Result, now_ns: int) -> None:
+        camera = self.fleet.cameras[result.camera]
+        if not camera.result(result, now_ns):
+            return
+        self._results += 1
+        sight = self._sight(result.camera)
+        seen = sight.chain.observe(observed(result), now_ns)
+        sight.recent.append(seen)
+        status = camera.status(now_ns, self.fleet.detectors.at_full_strength)
+        if status != sight.told:
+            self._tell_status(camera, sight, status)
+        model = self.fleet.detectors.model
+        assert model is not None
+        self._publish(
+            wire.Detections(
+                camera=result.camera,
+                frame=result.frame,
+                size=(result.width, result.height),
+                time=wire.wall_time(result.wall_ns),
+                captured_ns=result.captured_ns,
+                age_ms=round((now_ns - result.captured_ns) / 1e6, 3),
+                infer_ms=round(result.invoke_ns / 1e6, 3),
+                model=model.name,
+                variant=model.variant,
+                status=status,
+                detections=answers.detections(seen.detections),
+                truncated=seen.truncated,
+                file=result.file or camera.file or None,
+            )
+        )
+
+    def seen(self, camera: str) -> list[Observation]:
+        """What was reported of the last few frames, oldest first."""
+        return list(self._sights[camera].recent) if camera in self._sights else []
+
+    # ---- what clients are told by and by
+
+    def _tell_status(self, camera: Camera, sight: _Sight, status: wire.Status) -> None:
+        if status != sight.told:
+            self._state, self._changed = None, True
+            sight.told = status
+        self._publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
+
+    def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
+        full = self.fleet.detectors.at_full_strength
+        for camera in list(self.fleet.cameras.values()):
+            sight = self._sight(camera.name)
+            status = camera.status(now_ns, full)
+            if even_unchanged or status != sight.told:
+                self._tell_status(camera, sight, status)
+
+    def _tell_health(self, now_ns: int) -> None:
+        due = now_ns >= self._next_health_ns
+        if not due and not self._changed:
+            return
+        self._changed = False
+        mattering = answers.what_matters(self.state())
+        if due or mattering != self._mattered:
+            self._mattered = mattering
+            self._next_health_ns = now_ns + round(self.config.daemon.health_interval * 1e9)
+            self._publish(answers.health(self.state(), self.clients_health()))
+
+    # ---- the board
+
+    def read(self, readings: Readings, budgets: Budgets) -> None:
+        """The board's sensors were read."""
+        self._changed = self._changed or (readings.flags, readings.lost) != (self.readings.flags, self.readings.lost)
+        self.readings, self.budgets = readings, budgets
+        self._state = None
+
+    # ---- configuration
+
+    def take_up(self, config: Config, changes: Changes) -> None:
+        """Put a validated configuration in force; the model, if it changed, has been replaced already."""
+        self.config = config
+        self._state = None
+        log.set_level(config.daemon.log_level)
+        for name in changes.cameras_removed:
+            self.fleet.remove_camera(name)
+        for name in changes.cameras_changed:
+            self.fleet.change_camera(name, config.camera[name])
+        for name in changes.cameras_added:
+            self.fleet.add_camera(name, config.camera[name])
+        self.fleet.set_model(self.keeper.operating(config.model))
+        self._change_chains()

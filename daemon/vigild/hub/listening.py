@@ -1,9 +1,9 @@
 """The socket file: made so that nobody ever sees half of it, and only one daemon holds it.
 
-    made = make_socket(Path("/run/vigild/vigild.sock"), 0o660, "vigild")
-    ...
-    made.sock.close()
-    remove_socket(made)
+    made = make_socket(Path("/run/vigild/vigild.sock"), 0o660, "vigild", log)
+    file = SocketFile(made, 0o660, group, log)
+    file.look(now_s)        # twice a second: a file that somebody took away is made again
+    file.remove()
 
 A file that nobody listens at (left by a killed daemon) is replaced; one that answers is not. Looking,
 removing and binding happen under a lock on the folder, or two daemons that start together could each
@@ -20,7 +20,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,9 @@ from vigild.wire.address import check_own_folder, check_path_length, own_folder
 
 BACKLOG = 128
 """Connections that wait while the hub is busy; a bench that starts 200 clients at once fits with two wakes."""
+
+LOOK_S = 0.5
+"""Between looks whether the file is still there: one system call."""
 
 _LOCK_WAIT_S = 2.0
 """Another daemon holds the lock for a few system calls only."""
@@ -68,12 +71,106 @@ def make_socket(path: Path, mode: int, group: str, log: logging.Logger) -> MadeS
         raise SocketUnusable(f"cannot make the socket {path}: {error.strerror or error}{_advice(error)}") from None
 
 
+def passed_socket(sock: socket.socket) -> MadeSocket | None:
+    """A listening socket that somebody else made; None if it has no file (an abstract name, or another family)."""
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    if not isinstance(name, str) or not name.startswith("/"):
+        return None
+    try:
+        info = Path(name).lstat()
+    except OSError:
+        return None
+    return MadeSocket(sock, Path(name), (info.st_dev, info.st_ino))
+
+
 def remove_socket(made: MadeSocket) -> None:
     """Remove the file, unless it is no longer the one that was made."""
     with contextlib.suppress(FileNotFoundError):
         info = made.path.lstat()
         if (info.st_dev, info.st_ino) == made.identity:
             made.path.unlink()
+
+
+class SocketFile:
+    """A socket file that is looked after: others delete it, move it, or put something in its place.
+
+    While our socket is open the kernel holds the file's inode, so no other file can have its number.
+    """
+
+    def __init__(self, made: MadeSocket, mode: int | None, group: Callable[[], str], log: logging.Logger) -> None:
+        """`mode`: its permissions; None when somebody else made the file, who alone can make it again."""
+        self.made = made
+        self._mode = mode
+        self._group = group
+        self._log = log
+        self._next_look_s = 0.0
+        self._told = ""
+        """Why it could not be made again, as it was said last."""
+
+    def look(self, now_s: float) -> tuple[str, str] | None:
+        """Look whether it is still there (every LOOK_S), and make it again if not.
+
+        Returns what clients are to be told: ("socket_remade", why), `made.sock` is another one then; or
+        ("socket_lost", why), once, if it cannot be made; mostly None.
+        """
+        if now_s < self._next_look_s:
+            return None
+        self._next_look_s = now_s + LOOK_S
+        gone = _gone(self.made)
+        if gone is None:
+            self._told = ""
+            return None
+        try:
+            self.made = self._make_again()
+        except (SocketInUse, SocketUnusable) as error:
+            why = f"{gone}, and it cannot be made again: {error}"
+            if why == self._told:
+                return None
+            self._told = why
+            self._log.error("%s; clients that are connected stay", why)
+            return "socket_lost", why
+        self._told = ""
+        why = f"{gone}; it was made again"
+        self._log.warning("%s; clients that are connected stay", why)
+        return "socket_remade", why
+
+    def _make_again(self) -> MadeSocket:
+        path = self.made.path
+        if self._mode is None:
+            raise SocketUnusable("systemd made it, and makes it again with: systemctl restart vigild.socket")
+        # At the start a file that is no socket is left alone, and the path refused. Now the path is ours, and clients
+        # look for us there: what was put in its place goes aside.
+        with contextlib.suppress(OSError):
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                _put_aside(path, self._log)
+        return make_socket(path, self._mode, self._group(), self._log)
+
+    def remove(self) -> None:
+        """Remove the file, unless it is no longer ours, or never was."""
+        if self._mode is not None:
+            remove_socket(self.made)
+
+
+def _gone(made: MadeSocket) -> str | None:
+    """What became of the file; None while it is where it was."""
+    try:
+        info = made.path.lstat()
+    except FileNotFoundError:
+        return f"the socket {made.path} was deleted"
+    except OSError as error:
+        return f"the socket {made.path} is out of reach ({error.strerror})"
+    if (info.st_dev, info.st_ino) == made.identity:
+        return None
+    return f"the socket {made.path} was replaced by another file"
+
+
+def _put_aside(path: Path, log: logging.Logger) -> None:
+    for number in range(1, 1000):
+        aside = path.with_name(f"{path.name}.aside-{number}")
+        if not os.path.lexists(aside):
+            path.rename(aside)
+            log.warning("what was in the socket's place is now %s", aside)
+            return
 
 
 def _advice(error: OSError) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
+import os
 import signal
 import sys
 import time
@@ -11,20 +14,46 @@ from pathlib import Path
 from typing import Any
 
 from vigild import log
-from vigild.board.sensors import Sensors
-from vigild.config.schema import Config
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets, resolve
+from vigild.board.reader import BoardReader
+from vigild.config.schema import BudgetConfig, Config
+from vigild.fleet import events, orphans
+from vigild.fleet.clock import LoopClock
+from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
-from vigild.hub.health import Monitor
-from vigild.hub.hub import Hub
+from vigild.hub.hub import TICK_S, Hub
+from vigild.hub.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
+from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
-from vigild.hub.systemd import Notifier, passed_sockets
+from vigild.hub.systemd import Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
+from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
 
-TICK_S = 0.25
+SWEEP_S = 0.5
+"""Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
+SAVE_S = 600.0
+"""Between two writings of what was learned: an SD card wears out."""
+
+SERVICE_S = 0.5
+"""Between looks at what systemd is to be told; the watchdog's time-out is ten seconds and more."""
+
+STOP_S = 1.5
+"""SIGTERM to exit takes at most 2 s; workers get this much of it."""
+
+LAST_WORDS_S = 0.3
+"""For clients to take what waits for them when the daemon is told to stop."""
+
+LAST_RESULTS_S = 3.0
+"""The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
+
+ORPHANS_S = 0.3
+"""For killed orphans to end, and for theirs."""
 
 _log = log.logger("hub")
 
@@ -38,17 +67,23 @@ def main(
     exit_at_end: bool,
     show: bool,
     early_signals: Sequence[int],
+    terminal: Terminal,
 ) -> int:
     """Run the daemon; returns the exit status.
 
     `read_config` reads and validates the configuration again, for reload. `show`: print what runs
-    and a line a second. `early_signals`: what arrived while modules were being imported.
+    and a line a second. `early_signals`: what arrived while modules were being imported. `terminal`: with its own
+    terminal gone the daemon ends; a SIGHUP from elsewhere means reload.
     """
-    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show)
+    # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
+    faulthandler.enable()
+    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show, terminal)
     return asyncio.run(daemon.run(early_signals))
 
 
 class _Daemon:
+    """The hub in its event loop, with the socket, the sensors and systemd."""
+
     def __init__(
         self,
         config: Config,
@@ -57,45 +92,92 @@ class _Daemon:
         sysfs_root: Path,
         exit_at_end: bool,
         show: bool,
+        terminal: Terminal,
     ) -> None:
+        self._terminal = terminal
         self._config = config
-        self._hub = Hub(config, exit_at_end=exit_at_end, sysfs_root=sysfs_root)
-        self._monitor = Monitor(self._hub, Sensors(sysfs_root))
-        self._api = Api(self._hub, self._monitor, read_config, config_file)
-        self._notifier = Notifier()
+        self._read_config = read_config
+        self._config_file = config_file
+        self._root = sysfs_root
+        self._exit_at_end = exit_at_end
         self._show = show
-        self._console: Console | None = None
-        self._ready = False
-        self._next_watchdog_ns = 0
-        self._results_at_watchdog = 0
+        self._service = Service(os.environ)
+        self._board = Board(sysfs_root)
+        self._reader = BoardReader(self._board)
+        self._budgets: tuple[BudgetConfig, Budgets] | None = None
+        """In force, and what they were worked out from."""
+        self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._learned = Learned(sysfs_root)
+        self._next_save_ns = 0
+        self._next_sweep_ns = 0
+        self._next_service_ns = 0
 
     async def run(self, early_signals: Sequence[int]) -> int:
         loop = asyncio.get_running_loop()
-        hub = self._hub
         # Whatever a dying worker leaves behind becomes our child, and is swept away.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+        finished: asyncio.Future[int] = loop.create_future()
+
+        def finish(status: int, why: str) -> None:
+            if not finished.done():
+                if why:
+                    _log.info("%s", why)
+                finished.set_result(status)
+
+        hub = self._hub = Hub(
+            self._config,
+            LoopClock(loop),
+            Processes(),
+            lambda message: server.publish(message),
+            finish,
+            exit_at_end=self._exit_at_end,
+            root=self._root,
+            kept=self._learned.load(),
+        )
+        self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
+        hub.clients_health = server.clients_health
+        hub.unsent = self._unsent
+        hub.changed = server.invalidate
+        server.on_socket = lambda kind, reason: hub.happened(events.Noticed(kind=kind, reason=reason))
+        self._server = server
         try:
             self._listen(server)
         except (SocketInUse, SocketUnusable) as error:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
-        hub.server = server
-        if self._show:
-            self._console = Console(hub, self._monitor, self._api.socket_path)
+        self._console = Console(hub.state, self._api.socket_path, self._end_with_terminal) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, hub.finish, 0, f"stopping ({signal.Signals(number).name})")
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         if signal.SIGTERM in early_signals or signal.SIGINT in early_signals:
             loop.call_soon(hub.finish, 0, "stopping (asked while starting)")
-        self._keep(self._tick_for_ever())
+        hub.start()
+        ticking = asyncio.ensure_future(self._tick_for_ever())
         try:
-            return await hub.run()
+            return await finished
         finally:
-            self._notifier.stopping()
+            self._service.stopping()
+            ticking.cancel()
+            await self._stop(server, LAST_RESULTS_S if hub.ended else LAST_WORDS_S)
             for task in self._tasks:
                 task.cancel()
+
+    async def _stop(self, server: Server, grace_s: float) -> None:
+        self._hub.stop()
+        self._reader.close()
+        if (model := self._hub.keeper.learned) is not None:
+            self._learned.save(model)
+        deadline_s = time.monotonic() + STOP_S
+        while running_pids() and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+        for pid in running_pids():
+            # In uninterruptible sleep, or it would have ended when it was killed.
+            _log.warning("worker %d does not end; it is left behind", pid)
+        while not orphans.end(running_pids()) and time.monotonic() < deadline_s + ORPHANS_S:
+            await asyncio.sleep(0.01)
+        await server.close(grace_s)
 
     def _listen(self, server: Server) -> None:
         """On the sockets systemd passed, or else on the configured path. Raises SocketInUse, SocketUnusable."""
@@ -115,34 +197,92 @@ class _Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _hung_up(self) -> None:
+        """SIGHUP: its own terminal went away, or somebody asks for a reload."""
+        if not self._end_with_terminal():
+            self._keep(self._reload())
+
+    def _end_with_terminal(self) -> bool:
+        """Whether the daemon ends because the terminal that it was typed in is gone."""
+        gone = self._terminal.gone()
+        if gone:
+            self._hub.finish(0, "stopping (the terminal is gone)")
+        return gone
+
     async def _reload(self) -> None:
-        self._notifier.reloading()
+        self._service.reloading(time.monotonic_ns())
         try:
             status = await self._api.reload()
         except RequestError as error:
             status = f"reload refused: {error.message}"
             _log.error("%s", status)
-        self._notifier.ready(status)
+        self._service.reloaded(time.monotonic_ns(), status)
+
+    # ---- the clock
 
     async def _tick_for_ever(self) -> None:
         while True:
             now_ns = time.monotonic_ns()
-            self._monitor.tick(now_ns)
-            if self._console is not None:
-                self._console.tick(now_ns)
-            self._tell_systemd(now_ns)
+            # Each by itself, so that a fault in one of them stops neither the others nor the clock.
+            for part in (
+                self._serve,
+                self._hub.tick,
+                self._read,
+                self._keep_learned,
+                self._sweep,
+                self._print,
+                self._tell_systemd,
+            ):
+                try:
+                    part(now_ns)
+                except Exception as error:
+                    self._fault(part.__name__.lstrip("_"), error)
             await asyncio.sleep(TICK_S)
 
+    def _fault(self, where: str, error: Exception) -> None:
+        _log.exception("a fault of the daemon's own (%s)", where)
+        with contextlib.suppress(Exception):
+            self._hub.happened(events.FaultOfOurs(where=where, error=repr(error)))
+
+    def _read(self, now_ns: int) -> None:
+        """The board, each of its sensors at its own pace."""
+        configured = self._hub.config.budget
+        if self._budgets is None or self._budgets[0] is not configured:
+            self._budgets = configured, resolve(configured, self._board)
+            self._reader.budgets = self._budgets[1]
+        readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
+        if readings is not self._hub.readings or self._budgets[1] is not self._hub.budgets:
+            self._hub.read(readings, self._budgets[1])
+
+    def _serve(self, now_ns: int) -> None:
+        self._server.tick(now_ns / 1e9)
+
+    def _keep_learned(self, now_ns: int) -> None:
+        """What was learned of the board survives a power cut, but for the last minutes."""
+        if now_ns >= self._next_save_ns:
+            if self._next_save_ns and (model := self._hub.keeper.learned) is not None:
+                self._learned.save(model)
+            self._next_save_ns = now_ns + round(SAVE_S * 1e9)
+
+    def _sweep(self, now_ns: int) -> None:
+        """End what nobody owns any more."""
+        if now_ns >= self._next_sweep_ns:
+            self._next_sweep_ns = now_ns + int(SWEEP_S * 1e9)
+            self._orphans.sweep(running_pids(), now_ns / 1e9)
+
+    def _print(self, now_ns: int) -> None:
+        if self._console is not None:
+            self._console.tick(now_ns)
+
     def _tell_systemd(self, now_ns: int) -> None:
-        hub, notifier = self._hub, self._notifier
-        if not self._ready and hub.model is not None:
-            self._ready = True
-            notifier.ready(f"{hub.model.name} on {hub.model.delegate}, {len(hub.cameras)} camera(s)")
-        if notifier.watchdog_s is None or now_ns < self._next_watchdog_ns:
+        service = self._service
+        # Until it is ready that is what everybody waits for; then nothing of it is so urgent.
+        if not service.wanted or (service.herald.ready and now_ns < self._next_service_ns):
             return
-        self._next_watchdog_ns = now_ns + int(notifier.watchdog_s * 1e9)
-        # A ping from a timer proves nothing: it is sent when inference advanced, or when there is
-        # a reason that it did not, which clients are being told.
-        if hub.results != self._results_at_watchdog or not hub.should_progress(now_ns):
-            self._results_at_watchdog = hub.results
-            notifier.watchdog()
+        self._next_service_ns = now_ns + round(SERVICE_S * 1e9)
+        state = self._hub.state()
+        service.tick(now_ns, progress(state), status_line(figures(state)))
+
+    def _unsent(self) -> dict[str, int]:
+        counts = {"journal": log.dropped(), "systemd": self._service.dropped}
+        return {name: count for name, count in counts.items() if count}

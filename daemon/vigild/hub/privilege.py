@@ -76,9 +76,14 @@ def group_id(name: str) -> int | None:
         return None
 
 
+def is_owner(peer: Peer) -> bool:
+    """Root, or the user that the daemon runs as: whose machine it is."""
+    return peer.uid in (0, os.geteuid())
+
+
 def is_privileged(peer: Peer, group: str) -> bool:
     """Whether the peer may use `set`, `swap`, `pause`, `resume` and `reload`."""
-    if peer.uid in (0, os.geteuid()):
+    if is_owner(peer):
         return True
     gid = group_id(group)
     return gid is not None and gid in peer.gids

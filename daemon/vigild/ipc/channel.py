@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from vigild.decoding import decoded
+
 MAX_PACKET_BYTES = 128 * 1024
 """A unix socket's default buffer is net.core.wmem_default, 208 KiB on Linux; half of it is the
 kernel's bookkeeping in the worst case."""
@@ -90,7 +92,7 @@ class Channel(Generic[M]):
                 os.close(fd)
             raise ChannelClosed("the other end closed")
         try:
-            return self._decoder.decode(self._buffer[:size]), fds
+            return decoded(self._decoder.decode, self._buffer[:size]), fds
         except msgspec.DecodeError:
             for fd in fds:
                 os.close(fd)

@@ -26,6 +26,12 @@ class Exit(Message):
     """Stop now, in order: release devices, kill children, exit 0."""
 
 
+class Trim(Message):
+    """Memory is short: give back what can be done without, now and (`on`) from now on."""
+
+    on: bool
+
+
 class Detach(Message):
     """Close this link: its other end is gone or no longer wanted."""
 
@@ -57,13 +63,8 @@ class AttachCamera(Message):
     camera: str
     spec: TensorSpec
     slots: int
-
-
-class PauseCamera(Message):
-    """Stop (or resume) delivering frames; the source stays open."""
-
-    camera: str
-    paused: bool
+    group: int = 0
+    """Of the rings of one group a frame goes into one, whichever is free; each group gets every frame wanted."""
 
 
 class SetLimits(Message):
@@ -97,6 +98,13 @@ class TakeSnapshot(Message):
 
 
 # ---- camera worker -> hub
+
+
+class CameraLane(Message):
+    """The camera's thread runs and says in this lane of the progress page what it does. Sent before all else of it."""
+
+    camera: str
+    lane: int
 
 
 class CameraOpened(Message):
@@ -140,8 +148,8 @@ class CameraStats(Message):
     grabbed: int
     delivered: int
     drops: dict[str, int]
-    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused", "bad_frame",
-    "not_attached"."""
+    """Frames not inferred, by cause: "no_credit" (detector busy), "fps_cap", "paused" (held by a client), "held_NAME"
+    (held by another NAME), "bad_frame", "not_attached"."""
 
 
 class Snapshot(Message):
@@ -156,6 +164,8 @@ class Snapshot(Message):
     height: int = 0
     bytes_: int = 0
     error: str = ""
+    passed: bool = False
+    """With `error`: none of the frames that were asked for is held any more; newer ones may be."""
 
 
 # ---- hub -> detector worker
@@ -183,13 +193,12 @@ class AttachDetector(Message):
     priority: float = 1.0
 
 
-class SetFilter(Message):
-    """Which detections to report from now on."""
+class SetBounds(Message):
+    """What the hub will report from now on: the detector passes more than that, and no less."""
 
-    min_score: float
+    min_score: float | None
+    """None: the model's own, ModelReady.min_scores."""
     max_results: int
-    labels_allowed: list[str]
-    labels_denied: list[str]
 
 
 # ---- detector worker -> hub
@@ -215,6 +224,8 @@ class ModelReady(Message):
     notes: list[str]
     """What was decided and why (output order, normalisation, label source), for the log."""
     warnings: list[str]
+    min_scores: dict[str, float] = {}
+    """By label: the score from which the manifest would report a class; others: vigild.minscores.DEFAULT."""
 
 
 class ModelRefused(Message):
@@ -257,11 +268,13 @@ class Result(Message):
     file: str = ""
     fault: str = ""
     """Why nothing can be said of this frame, though the network ran: its outputs have no meaning (NaN)."""
+    after: int = 0
+    """Number of the frame that the camera handed out before this one, to whichever detector of the group."""
     superseded: int = 0
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
-ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | PauseCamera | TakeSnapshot
-FromCamera = CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
-ToDetector = Exit | Detach | LoadModel | AttachDetector | SetFilter
+ToCamera = Exit | Trim | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
+FromCamera = CameraLane | CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
+ToDetector = Exit | Trim | Detach | LoadModel | AttachDetector | SetBounds
 FromDetector = ModelReady | ModelRefused | Result

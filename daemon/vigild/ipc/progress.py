@@ -42,6 +42,8 @@ class Stage(enum.IntEnum):
     TFLITE_RUNTIME = 16
 
 
+_NUMBERS = frozenset(Stage)
+
 STAGE_TEXT = {
     Stage.START: "while starting",
     Stage.LOAD: "while loading the model",
@@ -80,13 +82,16 @@ class Lane:
         return now
 
     def read(self) -> tuple[Stage, int]:
-        """The stage and when it was entered (monotonic ns; 0 before the first)."""
+        """The stage and when it was entered (monotonic ns; 0 before the first, and where no stage was written)."""
         word = self._words[self._index]
-        return Stage(word & 0xFF), word >> 8
+        number = word & 0xFF
+        if number not in _NUMBERS:  # native code wrote where it should not
+            return Stage.START, 0
+        return Stage(number), word >> 8
 
 
 class Progress:
-    """The page. Lane 0 is the worker's main thread; cameras take further lanes in order of arrival."""
+    """The page. Lane 0 is the worker's main thread; a camera worker says whose the others are (CameraLane)."""
 
     def __init__(self, fd: int) -> None:
         """Maps the page; `fd` stays open as `self.fd`, for passing on."""
@@ -96,9 +101,14 @@ class Progress:
 
     @classmethod
     def create(cls, name: str) -> Progress:
+        """Raises OSError when no descriptor or no memory is left."""
         fd = os.memfd_create(f"vigild-progress-{name}", os.MFD_CLOEXEC)
-        os.ftruncate(fd, PAGE_BYTES)
-        return cls(fd)
+        try:
+            os.ftruncate(fd, PAGE_BYTES)
+            return cls(fd)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def lane(self, index: int) -> Lane:
         if not 0 <= index < LANES:

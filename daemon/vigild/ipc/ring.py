@@ -2,7 +2,7 @@
 
 A ring is a memfd of `slots` equal slots, sealed against shrinking and growing, and a SOCK_SEQPACKET
 pair. The hub makes both and passes them on. A slot has one owner: first the camera. The camera
-fills it and sends a `Frame` (now it is the detector's); the detector sends a `Credit` (now it is
+fills it and sends a `FilledSlot` (now it is the detector's); the detector sends a `Credit` (now it is
 the camera's again). The send and receive calls are the memory barriers; nothing else orders the
 two processes' view of the pixels, and nothing else needs to.
 
@@ -10,7 +10,7 @@ two processes' view of the pixels, and nothing else needs to.
     ring = RingWriter(memfd, sock, n, slots)     ring = RingReader(memfd, sock, n, slots)
     slot = ring.free_slot()                      for frame in ring.receive(): ...
     fill(ring.slot(slot))                        use(ring.slot(frame.slot))
-    ring.send(Frame(slot=slot, ...))             ring.give_back(frame, ready_ns)
+    ring.send(FilledSlot(slot=slot, ...))        ring.give_back(frame, ready_ns)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PAGE_BYTES = mmap.PAGESIZE
 MAX_FILE_NAME_BYTES = 4096
 """PATH_MAX: a frame of a folder source names its file."""
 
-_FRAME = struct.Struct("<HxxIIxxxxQQQQQQdddd")
+_FRAME = struct.Struct("<HxxIIxxxxQQQQQQQdddd")
 _CREDIT = struct.Struct("<HQQ")
 
 _F_ADD_SEALS = getattr(fcntl, "F_ADD_SEALS", 1033)
@@ -39,7 +39,7 @@ class RingClosed(Exception):
     """The other side of the ring is gone."""
 
 
-class Frame(NamedTuple):
+class FilledSlot(NamedTuple):
     """A filled slot on its way to the detector. Times are monotonic ns, but for wall_ns."""
 
     slot: int
@@ -53,6 +53,8 @@ class Frame(NamedTuple):
     height: int
     view: View
     file: str = ""
+    after: int = 0
+    """Number of the frame handed out before this one, to whichever detector of the group."""
 
 
 class Credit(NamedTuple):
@@ -144,7 +146,7 @@ class RingWriter(_Ring):
         """A slot this side owns, or None. It stays free until `send`."""
         return self._free[-1] if self._free else None
 
-    def send(self, frame: Frame) -> None:
+    def send(self, frame: FilledSlot) -> None:
         """Hand the slot over. Raises RingClosed."""
         if not self._free or frame.slot != self._free[-1]:
             raise ValueError(f"slot {frame.slot} is not this side's to send")
@@ -159,6 +161,7 @@ class RingWriter(_Ring):
                 frame.decode_ns,
                 frame.convert_ns,
                 frame.sent_ns,
+                frame.after,
                 frame.view.x_scale,
                 frame.view.x_offset,
                 frame.view.y_scale,
@@ -191,23 +194,25 @@ class RingReader(_Ring):
         super().__init__(memfd, sock, slot_bytes, slots, mmap.PROT_READ)
         self._held: set[int] = set()
 
-    def receive(self) -> list[Frame]:
+    def receive(self) -> list[FilledSlot]:
         """All frames that have arrived, oldest first. Raises RingClosed."""
-        frames: list[Frame] = []
+        frames: list[FilledSlot] = []
         # Not a read more than there can be frames: one that finds nothing costs as much as one that does.
         while len(self._held) < len(self._slots):
             data = self._receive(_FRAME.size + MAX_FILE_NAME_BYTES)
             if data is None:
                 break
-            slot, width, height, number, captured, wall, decode, convert, sent, *view = _FRAME.unpack_from(data)
+            slot, width, height, number, captured, wall, decode, convert, sent, after, *view = _FRAME.unpack_from(data)
             if slot in self._held or slot >= len(self._slots):
                 raise RingClosed(f"the camera sent slot {slot}, which it does not hold")
             self._held.add(slot)
             file = data[_FRAME.size :].decode(errors="replace")
-            frames.append(Frame(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file))
+            frames.append(
+                FilledSlot(slot, number, captured, wall, decode, convert, sent, width, height, View(*view), file, after)
+            )
         return frames
 
-    def give_back(self, frame: Frame, ready_ns: int = 0) -> None:
+    def give_back(self, frame: FilledSlot, ready_ns: int = 0) -> None:
         """Return the slot, which also acknowledges the frame. Raises RingClosed."""
         self._held.remove(frame.slot)
         self._send(_CREDIT.pack(frame.slot, frame.frame, ready_ns))

@@ -1,7 +1,7 @@
-"""A try in a process of its own, with a time limit, and what became of it in words.
+"""A task in a process of its own, with a time limit, and what became of it in words.
 
-    tried = run("vigild.doctor.tasks", "model", {"runtime": "litert", ...})
-    if tried.answer is None: print(tried.death)
+    result = run("vigild.doctor.tasks", "model", {"runtime": "litert", ...})
+    if result.answer is None: print(result.death)
 
 Native code may hang, abort or segfault; here that costs one line of a report. The process: `child`.
 """
@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from vigild.decoding import decoded
+
 LIMIT_S = 60.0
 """Importing NumPy and a runtime from a slow SD card, and a first invoke."""
 
 _SAID_BYTES = 8192
-"""Of the end of what it wrote: the last line says most."""
+"""How much of its standard error is read, from the end: the last line says most."""
 
 # What libraries say when all is well: TensorFlow Lite's "INFO: ...", absl's "I0000 00:00:...".
 _CHATTER = re.compile(r"(INFO|VERBOSE|DEBUG|WARNING|W0000)\b|[IVW]\d{4} |\s*$")
@@ -36,18 +38,18 @@ _DEATHS = {
 }
 
 
-class Tried(NamedTuple):
-    """How a try ended."""
+class TaskResult(NamedTuple):
+    """How a task ended."""
 
     answer: dict[str, Any] | None
-    """What the attempt said; None when it did not come to that."""
+    """What the task answered; None when it did not come to that."""
     death: str
     """How it ended instead, as a clause; empty with an answer."""
 
 
-def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> Tried:
+def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> TaskResult:
     """Run `task` of `module` on `argument` (anything msgspec encodes), for up to `limit_s` seconds."""
-    said = os.memfd_create("vigild-trial-stderr", os.MFD_CLOEXEC)
+    said = os.memfd_create("vigild-sandbox-stderr", os.MFD_CLOEXEC)
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", module, str(os.getpid()), task, msgspec.json.encode(argument)],
@@ -60,14 +62,14 @@ def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> T
             out, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             out = _end(process)
-            return Tried(None, f"it hung for {limit_s:g} s {_step(out)}, and was killed")
+            return TaskResult(None, f"it hung for {limit_s:g} s {_step(out)}, and was killed")
         except KeyboardInterrupt:
             _end(process)
             raise
         answer = _answer(out)
         if answer is not None:
-            return Tried(answer, "")
-        return Tried(None, _death(process.returncode, _step(out), _last_words(said)))
+            return TaskResult(answer, "")
+        return TaskResult(None, _death(process.returncode, _step(out), _last_words(said)))
     finally:
         os.close(said)
 
@@ -82,11 +84,14 @@ def _end(process: subprocess.Popen[bytes]) -> bytes:
     return out
 
 
+_line = msgspec.json.Decoder(dict[str, Any])
+
+
 def _lines(out: bytes) -> list[dict[str, Any]]:
     found = []
     for line in out.splitlines():
         try:
-            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+            found.append(decoded(_line.decode, line))
         except msgspec.DecodeError:
             continue  # cut off by its death
     return found

@@ -5,7 +5,7 @@
         print(outcome.state, outcome.found)
     print(verdict(outcomes))
 
-`attempt`   the process that runs a model over the cards
+`tasks`     what runs in a `vigild.sandbox`: a model over the cards
 `judge`     what was seen against what was drawn, and against what plain kernels saw
 `conduct`   what is tried, in which order, and what came of it
 `report`    text for people, JSON for programs

@@ -21,8 +21,8 @@ from vigild.catalogue import embedded, store
 from vigild.config.schema import ModelConfig
 from vigild.delegates import edgetpu
 from vigild.delegates.ladder import is_edgetpu, is_external, rungs
-from vigild.sandbox.parent import LIMIT_S, Tried, run
-from vigild.sandbox.runtime import died_starting, on_runtime
+from vigild.sandbox.fallback import died_starting, on_runtime
+from vigild.sandbox.parent import LIMIT_S, TaskResult, run
 from vigild.selftest.judge import Agreement, Truth, against_plain, against_truth
 from vigild.selftest.tasks import Cards, CardsTask
 
@@ -74,23 +74,23 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class _Run(NamedTuple):
-    tried: Tried
+    result: TaskResult
     seconds: float
 
     @property
     def cards(self) -> Cards | None:
-        answer = self.tried.answer
+        answer = self.result.answer
         return None if answer is None or "refused" in answer else msgspec.convert(answer, Cards)
 
     @property
     def reason(self) -> str:
         """Why there are no cards."""
-        return self.tried.death if self.tried.answer is None else str(self.tried.answer["refused"]).rstrip(".")
+        return self.result.death if self.result.answer is None else str(self.result.answer["refused"]).rstrip(".")
 
     @property
     def code(self) -> str:
         """The refusal's; empty for a death, and for cards."""
-        return "" if self.tried.answer is None else str(self.tried.answer.get("code", ""))
+        return "" if self.result.answer is None else str(self.result.answer.get("code", ""))
 
 
 class Selftests:
@@ -136,7 +136,7 @@ class Selftests:
                 if outcome.code == "delegate" and _TOOK_NONE in outcome.reason:
                     outcome.state = "skipped"  # an accelerator for 8-bit graphs has no business with the float ones
                 yield outcome
-                if done.code in ("runtime", "import") or died_starting(done.tried):
+                if done.code in ("runtime", "import") or died_starting(done.result):
                     break  # the runtime itself does not work: once is enough
 
     def _edgetpu(self) -> Iterator[Outcome]:
@@ -160,7 +160,7 @@ class Selftests:
             threads=wanted.threads,
         )
 
-        def on(name: str) -> Tried:
+        def on(name: str) -> TaskResult:
             task = CardsTask(config=config, runtime=name, delegate=delegate, numbers=list(CARDS))
             return run("vigild.selftest.tasks", "cards", task, LIMIT_S + len(CARDS) * CARD_LIMIT_S)
 

@@ -4,11 +4,12 @@
 
 `candidates`   what there is to measure: the variants that are here, on what, with how many threads
 `plan`         in which order, what is given up after one round, how long it still takes
-`tasks`        one try, in a process of its own that may die of it
+`tasks`        what runs in a `vigild.sandbox`
 `pictures`, `agreement`, `cocofile`, `ap`, `accuracy`   how right a variant is
 `measure`      carries the plan out; stopped, it goes on where it was
 `trials`, `race`   what was tried so far, and where that leaves the run
-`table`, `words`, `pareto`, `raster`   for people
+`table`, `words`, `pareto`, `raster`, `bar`   for people
+`session`      the command from end to end; `budgets`: as they are typed; `daemon`: a running one is paused
 
 What was measured is kept as `vigild.catalogue.profile`, and `vigild.catalogue.choose` takes one setting of it.
 Nothing native is loaded into the command itself.

@@ -1,14 +1,14 @@
 """Budgets as somebody types them.
 
-parse("memory=200MiB,latency=50ms", config.budget)
+parse("memory=200MiB,latency=50ms", resolve(config.budget, board))
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from vigild.board import budgets as board
 from vigild.catalogue.profile import Budgets
-from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_duration, parse_size, parse_temperature
 
 FORM = "memory=256MiB,latency=50ms,temperature=75C, or some of them"
@@ -18,9 +18,9 @@ class BudgetError(ValueError):
     """A sentence without a full stop."""
 
 
-def parse(text: str | None, configured: BudgetConfig) -> Budgets:
-    """`text` stands for the configuration's budgets, each by itself. Raises BudgetError."""
-    budgets = Budgets(memory_bytes=configured.memory, temperature_celsius=configured.temperature)
+def parse(text: str | None, in_force: board.Budgets) -> Budgets:
+    """`text` stands for the daemon's budgets, each by itself. Raises BudgetError."""
+    budgets = Budgets(memory_bytes=in_force.memory, temperature_celsius=in_force.temperature)
     for part in (text or "").split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not part.strip():

@@ -1,7 +1,7 @@
 """What there is to measure: the builds of a model that are here, what can execute them, with how many threads.
 
     found = builds(config, [])                    # raises ManifestError: there is nothing to measure
-    for candidate in candidates(found.builds, [1, 2], None, Path("/")): ...
+    for candidate in candidates(found.builds, [1, 2], None, "auto", Path("/")): ...
 
 A build is a variant of the manifest's entry, or a file.
 """
@@ -42,8 +42,6 @@ class Builds(NamedTuple):
     builds: list[Build]
     absent: list[str]
     """Variants whose files are not here."""
-    from_manifest: bool
-    """Whether the daemon can choose among them."""
 
 
 class Candidate(NamedTuple):
@@ -78,7 +76,7 @@ def builds(config: ModelConfig, files: Sequence[str], environ: Mapping[str, str]
             f"No variant of {entry.name} is on this machine; fetch one first: vigild models pull {entry.name}.",
             "missing",
         )
-    return Builds(entry.name, here, absent, True)
+    return Builds(entry.name, here, absent)
 
 
 def _files(files: Sequence[str], base: ModelConfig) -> Builds:
@@ -91,7 +89,7 @@ def _files(files: Sequence[str], base: ModelConfig) -> Builds:
         config = msgspec.structs.replace(base, path=str(Path(file).absolute()))
         compiled, _ = prospects.builds(config)
         found.append(Build(name, config, compiled))
-    return Builds(" + ".join(build.name for build in found), found, [], False)
+    return Builds(" + ".join(build.name for build in found), found, [])
 
 
 def default_threads(cores: int) -> list[int]:

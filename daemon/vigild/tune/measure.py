@@ -1,6 +1,6 @@
 """Carries the plan out: one process after the other, each result kept at once.
 
-    run = Measuring(found, candidates, settings, kept=Path("tune.json.part"), tell=bar.update)
+    run = Measuring(found, candidates, settings, board, kept=Path("tune.json.part"), tell=bar.update)
     run.measure()                  # Ctrl-C goes through; what is measured stays
     run.rows()
 
@@ -25,7 +25,7 @@ from vigild import runtimes
 from vigild.catalogue.profile import Accuracy, Board, Row, save
 from vigild.config.schema import ModelConfig
 from vigild.sandbox import parent
-from vigild.sandbox.runtime import on_runtime
+from vigild.sandbox.fallback import on_runtime
 from vigild.tune import trials
 from vigild.tune.candidates import Build, Builds, Candidate
 from vigild.tune.plan import order
@@ -124,12 +124,12 @@ class Measuring:
             pictures=self._settings.pictures,
             folder=str(scratch),
         )
-        tried = parent.run(MODULE, "prepare", task)
-        if tried.answer is None:
-            raise CannotMeasure(f"the pictures and models could not be read: {tried.death}")
-        if "refused" in tried.answer:
-            raise CannotMeasure(str(tried.answer["refused"]))
-        models = tried.answer["models"]
+        result = parent.run(MODULE, "prepare", task)
+        if result.answer is None:
+            raise CannotMeasure(f"the pictures and models could not be read: {result.death}")
+        if "refused" in result.answer:
+            raise CannotMeasure(str(result.answer["refused"]))
+        models = result.answer["models"]
         files: dict[str, File | str] = {}
         for build in self._builds(used):
             said = models[tensors_name(build)]
@@ -160,10 +160,10 @@ class Measuring:
             sysfs_root=str(self._settings.root),
         )
         started_s = time.monotonic()
-        tried = self._try("timing", task, parent.LIMIT_S + 10 * seconds)
-        timed, failed = None, _failure(tried)
-        if tried.answer is not None and not failed:
-            timed = msgspec.convert(tried.answer, Timed)
+        result = self._try("timing", task, parent.LIMIT_S + 10 * seconds)
+        timed, failed = None, _failure(result)
+        if result.answer is not None and not failed:
+            timed = msgspec.convert(result.answer, Timed)
         return Trial(
             variant=candidate.build.name,
             delegate=candidate.delegate,
@@ -199,12 +199,12 @@ class Measuring:
             limit_s = parent.LIMIT_S + self._settings.pictures.limit * max(
                 PICTURE_S, 0.01 * self._race.p50_ms(candidate)
             )
-            tried = self._try("accuracy", task, limit_s)
-            failed = _failure(tried)
-            code = (tried.answer or {}).get("code")
+            result = self._try("accuracy", task, limit_s)
+            failed = _failure(result)
+            code = (result.answer or {}).get("code")
             if failed and code in ("pictures", "annotations"):
                 raise CannotMeasure(failed)
-            accuracy = msgspec.convert(tried.answer, Accuracy) if not failed else None
+            accuracy = msgspec.convert(result.answer, Accuracy) if not failed else None
             if accuracy is not None and is_reference:
                 accuracy = msgspec.structs.replace(accuracy, agreement=1.0, score_error=0.0, reference=reference[0])
             self.state.judged = [one for one in self.state.judged if (one.variant, one.delegate) != pair(candidate)]
@@ -219,11 +219,11 @@ class Measuring:
             )
             self._save()
 
-    def _try(self, kind: str, task: Timing | AccuracyTask, limit_s: float) -> parent.Tried:
-        def attempt(runtime: str) -> parent.Tried:
+    def _try(self, kind: str, task: Timing | AccuracyTask, limit_s: float) -> parent.TaskResult:
+        def on(runtime: str) -> parent.TaskResult:
             return parent.run(MODULE, kind, msgspec.structs.replace(task, runtime=runtime), limit_s)
 
-        return on_runtime(self._settings.runtime, attempt)
+        return on_runtime(self._settings.runtime, on)
 
     # ---- keeping
 
@@ -283,9 +283,9 @@ def tensors_name(build: Build) -> str:
     return build.name.replace("/", "_") + ".tensors"
 
 
-def _failure(tried: parent.Tried) -> str:
+def _failure(result: parent.TaskResult) -> str:
     """Why a try gave nothing: a clause; empty when it did."""
-    if tried.answer is None:
-        return tried.death
-    refused: Any = tried.answer.get("refused", "")
+    if result.answer is None:
+        return result.death
+    refused: Any = result.answer.get("refused", "")
     return str(refused).rstrip(".")

@@ -1,7 +1,7 @@
 """What was tried so far, as it is kept for a run that is stopped and goes on, and what the tries come to.
 
 state.trials.append(Trial(...)); save(path, state)
-rows(state)                                    # a Row for each setting
+rows(state, first_round_done=True)             # a Row for each setting
 """
 
 from __future__ import annotations

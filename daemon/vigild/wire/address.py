@@ -96,12 +96,6 @@ def open_socket(
     )
 
 
-def find_socket(explicit: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The path at which a daemon answers. Raises NoDaemon."""
-    with open_socket(explicit, environ=environ) as sock:
-        return Path(os.fsdecode(sock.getpeername()))
-
-
 def _connect(path: Path, timeout_s: float) -> socket.socket:
     check_path_length(path)
     if path.parent == own_folder():

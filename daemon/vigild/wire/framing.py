@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from vigild.wire.messages import Message, ServerMessage
+from vigild.decoding import decoded
+from vigild.wire.messages import Answer, Message, RequestId, ServerMessage
 from vigild.wire.requests import Request
 
 MAX_REQUEST_BYTES = 64 * 1024
@@ -134,17 +135,36 @@ def encode_line(message: Message | Request) -> bytes:
     return _encoder.encode(message) + b"\n"
 
 
+class SharedAnswer(NamedTuple):
+    """An answer that many clients get, each with the id of its own request."""
+
+    head: bytes
+    """Up to the type,"""
+    tail: bytes
+    """and from there on, newline included."""
+
+    def line(self, id: RequestId | None) -> bytes:
+        """The line for one client."""
+        if id is None:
+            return self.head + self.tail
+        return b'%b,"id":%b%b' % (self.head, _encoder.encode(id), self.tail)
+
+
+def share(answer: Answer) -> SharedAnswer:
+    """Encode it once for all; its own `id` has to be None."""
+    line = encode_line(answer)
+    head = b'{"type":"%b"' % str(answer.__struct_config__.tag).encode()
+    return SharedAnswer(head, line[len(head) :])
+
+
 def parse_server_message(line: bytes) -> ServerMessage | None:
     """Read one line from the daemon; None for a type of message that this version does not know.
 
     Raises msgspec.DecodeError when the line is not what protocol 1 allows.
     """
     try:
-        try:
-            return _server_decoder.decode(line)
-        except msgspec.ValidationError:
-            if _tag_decoder.decode(line).type in _KNOWN:
-                raise
-            return None
-    except RecursionError:
-        raise msgspec.DecodeError("the line is nested too deeply") from None
+        return decoded(_server_decoder.decode, line)
+    except msgspec.ValidationError:
+        if decoded(_tag_decoder.decode, line).type in _KNOWN:
+            raise
+        return None

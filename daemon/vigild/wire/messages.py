@@ -20,7 +20,7 @@ import msgspec
 
 from vigild.geometry import Box
 
-PROTOCOL = "1.0"
+PROTOCOL = "1.1"
 """major.minor: a new major may break clients, a new minor only adds."""
 
 HEARTBEAT_INTERVAL_S = 2.0
@@ -205,6 +205,14 @@ class OperatingPoint(Object, frozen=True, kw_only=True):
     """Frames/s per camera the governor allows; absent while it does not limit."""
 
 
+class Quantiles(Object, frozen=True, kw_only=True):
+    """Milliseconds, over the last few hundred frames."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
 class WorkerHealth(Object, frozen=True, kw_only=True):
     name: str
     kind: str
@@ -215,6 +223,10 @@ class WorkerHealth(Object, frozen=True, kw_only=True):
     restarts: int
     reason: str | None = None
     """Why it was last restarted."""
+    operating_point: OperatingPoint | None = None
+    """Of a detector that has a model loaded."""
+    latency_ms: dict[str, Quantiles] = {}
+    """Of a detector, by stage."""
 
 
 class CameraHealth(Object, frozen=True, kw_only=True):
@@ -228,14 +240,10 @@ class CameraHealth(Object, frozen=True, kw_only=True):
     """Frames not inferred, by cause."""
     reason: str | None = None
     """Why the status is not ok."""
-
-
-class Quantiles(Object, frozen=True, kw_only=True):
-    """Milliseconds, over the last few hundred frames."""
-
-    p50: float
-    p95: float
-    p99: float
+    max_fps: float | None = None
+    """The lowest cap on its rate that was set while running; absent while there is none."""
+    holds: list[str] = []
+    """Who keeps it from running: "client", "governor", "schedule", "gate"."""
 
 
 class ClientHealth(Object, frozen=True, kw_only=True):
@@ -251,6 +259,22 @@ class ClientHealth(Object, frozen=True, kw_only=True):
     """Waiting in the hub (the kernel's buffer not counted)."""
 
 
+class BudgetHealth(Object, frozen=True, kw_only=True):
+    """What the budgets give up now, and what was learned of the board."""
+
+    degraded: str = ""
+    """What is given up and why; absent while nothing is."""
+    point: str = ""
+    """The operating point they ask for."""
+    moves: dict[str, int] = {}
+    """Since the start, by kind."""
+    board: str = ""
+    """What this board could hold for ever, in words; absent while too little is known."""
+    temperature_why: str = ""
+    memory_why: str = ""
+    """Where the two budgets come from."""
+
+
 class Health(Message, frozen=True, kw_only=True, tag="health"):
     """On change and every few seconds."""
 
@@ -264,12 +288,17 @@ class Health(Message, frozen=True, kw_only=True, tag="health"):
     workers: list[WorkerHealth]
     cameras: dict[str, CameraHealth]
     latency_ms: dict[str, Quantiles]
-    """By stage."""
+    """By stage, of all detectors together."""
     clients: list[ClientHealth]
     operating_point: OperatingPoint | None = None
-    """Absent while no model is loaded."""
+    """Of the first detector; absent while no model is loaded."""
     temperature_budget: float | None = None
     """°C"""
+    budget: BudgetHealth | None = None
+    faults: int = 0
+    """Exceptions within the daemon that nobody expected, since its start; its log has them."""
+    unsent: dict[str, int] = {}
+    """Messages that "journal" or "systemd" did not take in time, since the start: nobody waits for either."""
 
 
 # ---- answers; `id` is the request's

@@ -1,7 +1,7 @@
 """What one client wants to see, and the part of a `detections` line that clients share.
 
     policy = make_policy(Watch(labels=["person"]), cameras=["front"], labels=["person", "cat"])
-    tail = detections_tail(message, policy.filter)      # once per distinct filter
+    tail = detections_tail(message, policy.selection)      # once per distinct selection
     line = detections_line(tail, seq=12, dropped=0)     # per client: three small pieces joined
 
 `type`, `seq` and `dropped` stand in front, so that all the rest is encoded once however many
@@ -29,8 +29,8 @@ _PREFIX = b'{"type":"detections",'
 _encoder = msgspec.json.Encoder()
 
 
-class Filter(NamedTuple):
-    """The part of a policy that decides what a `detections` line says: clients with equal filters
+class Selection(NamedTuple):
+    """The part of a policy that decides what a `detections` line says: clients with equal selections
     share one encoding."""
 
     labels: frozenset[str] | None = None
@@ -44,11 +44,11 @@ class Policy(NamedTuple):
     cameras: frozenset[str] | None = None
     topics: frozenset[Topic] = frozenset(TOPICS)
     max_fps: float | None = None
-    filter: Filter = Filter()
+    selection: Selection = Selection()
 
     def answer(self, watch: Watch) -> Watching:
         """What `watch` is answered with: the policy in force."""
-        labels, min_score, empty = self.filter
+        labels, min_score, empty = self.selection
         return Watching(
             id=None if watch.id is UNSET else watch.id,
             events=[topic for topic in TOPICS if topic in self.topics],
@@ -84,7 +84,7 @@ def make_policy(watch: Watch, cameras: Sequence[str], labels: Sequence[str] | No
         cameras=None if watch.cameras is UNSET else frozenset(watch.cameras),
         topics=frozenset(TOPICS if watch.events is UNSET else watch.events),
         max_fps=None if watch.max_fps is UNSET else watch.max_fps,
-        filter=Filter(
+        selection=Selection(
             labels=None if watch.labels is UNSET else frozenset(watch.labels),
             min_score=0.0 if watch.min_score is UNSET else watch.min_score,
             empty=watch.empty,
@@ -92,11 +92,11 @@ def make_policy(watch: Watch, cameras: Sequence[str], labels: Sequence[str] | No
     )
 
 
-def detections_tail(message: Detections, filter: Filter) -> bytes | None:
-    """The line behind `dropped`, newline included, for all clients with this filter; None when it is
+def detections_tail(message: Detections, selection: Selection) -> bytes | None:
+    """The line behind `dropped`, newline included, for all clients with this selection; None when it is
     not to be sent to them: nothing of interest is seen, and they did not ask for empty results."""
     found = message.detections
-    labels, min_score, empty = filter
+    labels, min_score, empty = selection
     if labels is not None or min_score > 0.0:
         found = [d for d in found if d.score >= min_score and (labels is None or d.label in labels)]
         if len(found) != len(message.detections):

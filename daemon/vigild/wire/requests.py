@@ -18,10 +18,19 @@ from msgspec import UNSET, Meta, UnsetType
 
 from vigild.wire.messages import RequestId, Topic
 
-_Id = Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
-# An id is carried back in every answer, so it is bounded; 2^53 is where JavaScript's integers end.
+MAX_ID = 2**53
+"""Where JavaScript's integers end."""
+
+_Id = Annotated[str, Meta(max_length=256)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)]
+# An id is carried back in every answer, so it is bounded.
 
 _Names = Annotated[list[str], Meta(min_length=1, max_length=1024)]
+
+
+MIN_FPS = 0.001
+"""One message in a quarter of an hour. Far smaller figures have no reciprocal: 1 / 5e-324 is infinite."""
+MAX_FPS = 1000.0
+MAX_THREADS = 64
 
 
 class RequestError(Exception):
@@ -53,7 +62,7 @@ class Watch(Request, frozen=True, kw_only=True, tag="watch"):
     """Default: all."""
     min_score: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     """In addition to the daemon's own model.min_score."""
-    max_fps: Annotated[float, Meta(gt=0, le=1000)] | UnsetType = UNSET
+    max_fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)] | UnsetType = UNSET
     """At most so many `detections` a second per camera."""
     events: Annotated[list[Topic], Meta(max_length=16)] | UnsetType = UNSET
     """Default: all three. Heartbeats come in any case."""
@@ -102,7 +111,7 @@ class Swap(Request, frozen=True, kw_only=True, tag="swap"):
     sha256: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | UnsetType = UNSET
     runtime: str | UnsetType = UNSET
     delegate: str | UnsetType = UNSET
-    threads: Annotated[int, Meta(ge=1, le=64)] | UnsetType = UNSET
+    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)] | UnsetType = UNSET
     color: str | UnsetType = UNSET
     resize: str | UnsetType = UNSET
 
@@ -179,7 +188,11 @@ def parse_request(line: bytes) -> AnyRequest:
         try:
             id = msgspec.convert(value["id"], _Id)
         except msgspec.ValidationError:
-            raise RequestError("bad_request", "id must be a text of up to 256 characters or an integer") from None
+            raise RequestError(
+                "bad_request",
+                f"id must be a text of up to 256 characters or an integer from -{MAX_ID} to {MAX_ID}, "
+                f"and is {_shown(value['id'])}",
+            ) from None
     name = value.get("type")
     if not isinstance(name, str):
         found = "no type" if name is None else "a type that is not a text"
@@ -192,7 +205,7 @@ def parse_request(line: bytes) -> AnyRequest:
     except msgspec.ValidationError as error:
         match = _UNKNOWN_FIELD.search(str(error))
         if match is None:
-            raise RequestError("bad_request", f"{name}: {_sentence(str(error))}", id) from None
+            raise RequestError("bad_request", f"{name}: {_sentence(str(error), value)}", id) from None
         fields = list(kind.__struct_encode_fields__)
         raise unknown("unknown_field", f'field of "{name}" called', match[1], fields, id) from None
     if isinstance(request, Set) and request.value is None:
@@ -200,9 +213,23 @@ def parse_request(line: bytes) -> AnyRequest:
     return request  # type: ignore[return-value]
 
 
-def _sentence(text: str) -> str:
+_NUMBERS = {
+    "min_score": "a number from 0 to 1",
+    "max_fps": f"a number from {MIN_FPS:g} to {MAX_FPS:g}",
+    "threads": f"an integer from 1 to {MAX_THREADS}",
+}
+"""What is allowed, for each field that is a number."""
+
+
+def _shown(value: object) -> str:
+    return _shorten(msgspec.json.encode(value).decode())
+
+
+def _sentence(text: str, request: dict[str, Any]) -> str:
     """msgspec's "Expected `str`, got `int` - at `$.camera`" with the field in front."""
     what, _, where = text.partition(" - at ")
     field = where.strip("`").removeprefix("$.").removeprefix("$")
+    if field in _NUMBERS:
+        return f"{field}: found {_shown(request[field])}; expected {_NUMBERS[field]}"
     what = what[:1].lower() + what[1:].replace("`", "")
     return f"{field}: {what}" if field else what

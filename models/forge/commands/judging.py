@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from forge.model.network import Network
     from forge.quantization.settings import Setting
-    from forge.variants.network import Network
     from forge.variants.ship import Made, Make, Plan
 
 
@@ -62,8 +62,8 @@ def plan_of(options: argparse.Namespace, method: str | None = None) -> Plan:
     """Which pictures calibrate, which judge (never the same), and by what limits."""
     from forge.evaluation.coco import load_annotations
     from forge.evaluation.compare import Picture
+    from forge.pictures import picture_files, spread
     from forge.variants.gate import Limits
-    from forge.variants.make import picture_files, spread
     from forge.variants.ship import Plan
 
     calibration = spread(picture_files(options.calibrate), options.pictures) if options.calibrate else []

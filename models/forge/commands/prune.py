@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the smaller network, and print size and time of both as float32."""
     from forge.evaluation.latency import measure
+    from forge.model.network import open_network
+    from forge.model.prune import prune
     from forge.quantization.settings import parse
-    from forge.tflite.prune import prune
     from forge.variants.make import make_variant
-    from forge.variants.network import open_network
 
     network = open_network(options.model, options.labels)
     fewer = prune(network, options.classes.split(","))

@@ -35,10 +35,10 @@ def _shape(text: str) -> tuple[int, int, int, int]:
 def run(options: argparse.Namespace) -> int:
     """Convert, compare, and add the op where anchors are given."""
     from forge.errors import ForgeError
+    from forge.model.network import open_network
     from forge.quantization.settings import parse
     from forge.routes.pytorch import convert, largest_difference, load_module
     from forge.variants.make import SIDECAR, make_variant
-    from forge.variants.network import open_network
 
     if (options.anchors is None) != (options.labels is None):
         raise ForgeError("--anchors and --labels belong together: the post-process op needs both")

@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> int:
     """Make it, judge it, say what became of it."""
     from forge.errors import ForgeError
     from forge.evaluation.coco import annotated_sets
+    from forge.model.source import card_of, labels_of, open_source
+    from forge.pictures import picture_files, read_for, spread
     from forge.progress import ProgressLine
     from forge.quantization.requantize import ALL_METHODS, Choice, requantize
-    from forge.routes.source import card_of, labels_of, open_source
-    from forge.variants.make import picture_files, read_for, spread
 
     if options.method not in ALL_METHODS:
         raise ForgeError(f"there is no method {options.method!r}; there are {', '.join(ALL_METHODS)}")

@@ -39,13 +39,14 @@ def run(options: argparse.Namespace) -> int:
     import msgspec
     import numpy as np
 
+    from forge.model.network import open_network, order_outputs
+    from forge.pictures import read_for
     from forge.quantization.settings import Setting, parse
     from forge.routes.keras_models import open_model
     from forge.routes.tensorflow import NAMES, SCHEMES, convert
     from forge.tflite import flatbuffer
     from forge.tflite.postprocess import find_postprocess, take_postprocess
-    from forge.variants.make import SIDECAR, read_for, write_variant
-    from forge.variants.network import open_network, order_outputs
+    from forge.variants.make import SIDECAR, write_variant
     from forge.variants.ship import Make
 
     names = options.only.split(",") if options.only else NAMES

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make, judge, time, write."""
+    from forge.model.network import open_network
+    from forge.model.prune import prune
     from forge.quantization import settings
-    from forge.tflite.prune import prune
-    from forge.variants.network import open_network
 
     if options.list:
         return judging.show(settings.SETTINGS)

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write them."""
     from forge.training.train import load_detector
-    from forge.training.weights import save_weights
+    from forge.weights import save_weights
 
     save_weights(load_detector(options.checkpoint), options.out)
     return 0

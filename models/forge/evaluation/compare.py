@@ -22,8 +22,8 @@ from forge.errors import ForgeError
 from forge.evaluation.coco import Annotated
 from forge.evaluation.evaluate import Detection, coco_ap
 from forge.evaluation.subject import Look, Subject
+from forge.model.network import Network
 from forge.progress import Progress
-from forge.variants.network import Network
 
 SURE = 0.3
 """Anchors that float32 gives at least this score are compared; most of the others say nothing anywhere."""

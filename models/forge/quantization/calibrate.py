@@ -21,9 +21,9 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from forge.errors import ForgeError
+from forge.model.source import open_source, read_source
 from forge.quantization.histogram import Histogram
 from forge.quantization.range_search import METHODS, Range
-from forge.routes.source import open_source, read_source
 from vigild.camera.convert import value_table
 from vigild.tensor import TensorSpec
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from forge.errors import ForgeError
+from forge.model.network import Network
 from forge.quantization.bias_room import with_room
 from forge.quantization.calibrate import Image, Observed, Qsvs, observe, ranges
 from forge.quantization.settings import Setting
 from forge.tflite import flatbuffer
 from forge.tflite.dead_channels import revive
-from forge.variants.network import Network
 
 FROM_FILE = "file"
 """The method that keeps the ranges of activations that a quantised file was trained with."""

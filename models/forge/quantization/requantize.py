@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 from ai_edge_litert import schema_py_generated as schema
 
 from forge.errors import ForgeError
+from forge.model.dequantize import dequantize
+from forge.model.source import Source
+from forge.pictures import spread
 from forge.progress import Progress, counted
 from forge.quantization.bias_correction import correct
 from forge.quantization.calibrate import Image, int8_input, observe, ranges
 from forge.quantization.range_search import METHODS
 from forge.quantization.static_int8 import static_int8, weight_ranges
-from forge.routes.dequantize import dequantize
-from forge.routes.source import Source
 from forge.tflite import flatbuffer
 from forge.tflite.dead_channels import CHANNEL_AXIS, revive
 from forge.tflite.metadata import Card, set_description, write_with_labels
 from forge.tflite.postprocess import find_postprocess
-from forge.variants.make import spread
 from vigild.tensor import TensorSpec
 
 FROM_FILE = "file"

@@ -1,1 +1,1 @@
-"""The ways in: PyTorch, TensorFlow, and .tflite files, each to a float32 .tflite."""
+"""The ways in from other frameworks, PyTorch and TensorFlow, each to a float32 .tflite."""

@@ -18,7 +18,7 @@ from forge.anchors import make_anchors
 from forge.errors import ForgeError
 from forge.routes import keras_net
 from forge.routes.tensorflow import Image, of_keras, of_saved_model
-from forge.training.weights import load_weights
+from forge.weights import load_weights
 from vigild.catalogue.decoding import Decoding
 
 

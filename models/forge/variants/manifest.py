@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from forge.errors import ForgeError
+from forge.model.network import Network
 from forge.quantization.settings import Setting
 from forge.variants.make import SIDECAR
-from forge.variants.network import Network
 from vigild.catalogue import manifest as manifests
 from vigild.catalogue.entry import ManifestError
 from vigild.catalogue.store import hash_file

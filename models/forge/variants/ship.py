@@ -15,11 +15,12 @@ from forge.errors import ForgeError
 from forge.evaluation.compare import Measures, Picture, Progress, Reference
 from forge.evaluation.latency import Latency, measure
 from forge.evaluation.subject import Subject
+from forge.model.network import Network
+from forge.pictures import read_for
 from forge.quantization.quantize import observe_network
 from forge.quantization.settings import Setting, parse
 from forge.variants.gate import DEFAULT_LIMITS, Limits, refusals
-from forge.variants.make import SIDECAR, make_variant, read_for
-from forge.variants.network import Network
+from forge.variants.make import SIDECAR, make_variant
 from vigild.catalogue.entry import NAME, NAME_FORM
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.figures import Figure
-from bench.rows import cameras, clients, latency, memory, startup, throughput
+from bench.rows import cameras, clients, flood, latency, memory, startup, throughput, watching
 from bench.run import Plan
 
 ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -16,5 +16,8 @@ ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
     "memory": memory.measure,
     "startup": startup.measure,
     "clients": clients.measure,
+    "flood": flood.measure,
+    "flood-server": flood.stand_in,
     "cameras": cameras.measure,
+    "watching": watching.measure,
 }

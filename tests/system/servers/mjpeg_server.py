@@ -1,4 +1,6 @@
-"""An HTTP server of MJPEG, as a process: python mjpeg_server.py PORT [chunked] [auth|digest=USER:PASSWORD] [fps=N]
+"""An HTTP server of MJPEG, as a process:
+
+    python mjpeg_server.py PORT [chunked] [auth|digest=USER:PASSWORD] [fps=N] [host=ADDRESS]
 
 /stream   multipart, changing pictures        /frozen   the same picture again and again
 /blank    one single colour                   /sizes    the size changes after 15 frames
@@ -145,6 +147,6 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
-    server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+    server = Server((OPTIONS.get("host", "127.0.0.1"), int(sys.argv[1])), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -1,6 +1,6 @@
 """What every source is: something to open, to grab from, and to close.
 
-    source = open_source(parse_source(config.source), config)
+    source = make_source(config)                   # of `make`
     opened = source.open()
     while source.grab() is Grab.FRAME:
         picture = source.retrieve(buffers)
@@ -86,6 +86,10 @@ class Source(Protocol):
 
     def missing(self) -> int:
         """Behind the end: frames that were promised and could not be read."""
+
+    def set_rate(self, fps: float | None) -> Opened | None:
+        """`camera.fps` changed. What is known of the source from now on, if its own rate follows while it is open;
+        None if that is unchanged, or has to wait for the next opening."""
 
     def close(self) -> None:
         """Release the device, end children. Never raises."""

@@ -148,6 +148,9 @@ class CommandSource:
     def missing(self) -> int:
         return 0
 
+    def set_rate(self, fps: float | None) -> None:
+        """The sender decides."""
+
     def close(self) -> None:
         process, self._warden = self._warden, None
         if process is None:

@@ -271,6 +271,9 @@ class HttpSource:
     def missing(self) -> int:
         return 0
 
+    def set_rate(self, fps: float | None) -> None:
+        """The sender decides."""
+
     def close(self) -> None:
         if self._video is not None:
             self._video.close()

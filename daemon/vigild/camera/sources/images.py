@@ -37,6 +37,9 @@ class ImagesSource:
 
     def open(self) -> Opened:
         self._list()
+        return self._opened()
+
+    def _opened(self) -> Opened:
         return Opened(self._fps, f"{len(self._names)} pictures in {self._folder}")
 
     def _list(self) -> None:
@@ -91,6 +94,10 @@ class ImagesSource:
 
     def missing(self) -> int:
         return 0
+
+    def set_rate(self, fps: float | None) -> Opened:
+        self._fps = fps or DEFAULT_FPS
+        return self._opened()
 
     def close(self) -> None:
         self._names = []

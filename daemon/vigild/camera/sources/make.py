@@ -33,11 +33,11 @@ def _live_source(parsed: Parsed, config: CameraConfig) -> Source:
     if parsed.kind == "rtsp":
         from vigild.camera.sources.video import StreamSource
 
-        return StreamSource(parsed.target, config.decode_threads, config.open_timeout, config.read_timeout)
+        return StreamSource(parsed.filled(), config.decode_threads, config.open_timeout, config.read_timeout)
     if parsed.kind == "http":
         from vigild.camera.sources.http import HttpSource
 
-        return HttpSource(parsed.target, config)
+        return HttpSource(parsed.filled(), config)
     if parsed.kind == "exec":
         from vigild.camera.sources.command import CommandSource
 

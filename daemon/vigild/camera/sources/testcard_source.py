@@ -29,6 +29,9 @@ class TestCardSource:
             self._card = TestCard(*self._size)
         except ValueError as error:
             raise SourceFailed("open", str(error)) from None
+        return self._opened()
+
+    def _opened(self) -> Opened:
         return Opened(self._fps, f"test card, {self._size[0]}x{self._size[1]} at {self._fps:g} frames/s")
 
     def grab(self) -> Grab:
@@ -49,6 +52,10 @@ class TestCardSource:
 
     def missing(self) -> int:
         return 0
+
+    def set_rate(self, fps: float | None) -> Opened:
+        self._fps = fps or DEFAULT_FPS
+        return self._opened()
 
     def close(self) -> None:
         self._card = None

@@ -156,6 +156,9 @@ class V4l2Source:
     def missing(self) -> int:
         return 0
 
+    def set_rate(self, fps: float | None) -> None:
+        """The driver takes a rate only while it does not stream: at the next opening."""
+
     def close(self) -> None:
         if self._capture is not None:
             self._capture.release()

@@ -92,6 +92,9 @@ class _Capture:
             self._size = (pixels.shape[1], pixels.shape[0])
         return Picture(pixels.shape[1], pixels.shape[0], pixels=pixels, orientation=self._orientation)
 
+    def set_rate(self, fps: float | None) -> None:
+        """A file has its rate and a stream's sender decides."""
+
     def close(self) -> None:
         if self._capture is not None:
             self._capture.release()

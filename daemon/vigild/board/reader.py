@@ -1,0 +1,71 @@
+"""The board, read again and again: each thing at its own pace, so that watching costs next to nothing.
+
+    reader = BoardReader(Board(Path("/")))
+    reader.budgets = resolve(config.budget, board)            # how near the limit is decides the pace
+    readings = reader.read(time.monotonic_ns(), {"hub": os.getpid(), "detector": 101})
+
+`read` may be called as often as one likes; until something is due it gives the same value again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from vigild.board.board import Board
+from vigild.board.budgets import Budgets
+from vigild.board.firmware import flags_before, flags_now
+from vigild.board.frequency import Frequencies
+from vigild.board.memory import MemoryReader
+from vigild.board.pace import SENSORS_NEAR_S, sensors_pace_s
+from vigild.board.readings import Readings
+
+
+class BoardReader:
+    """Reads a board; never waits for anything."""
+
+    def __init__(self, board: Board, budgets: Budgets | None = None) -> None:
+        self._sensors = board.sensors
+        self._firmware = board.firmware
+        self._frequencies = Frequencies(board.root)
+        self._memory = MemoryReader(board)
+        self.budgets = budgets
+        """Those in force; may be set anew at any time."""
+        self._next_ns = 0
+        self._readings: Readings | None = None
+
+    def read(self, now_ns: int, pids: Mapping[str, int]) -> Readings:
+        """`now_ns`: CLOCK_MONOTONIC; `pids`: the hub and its workers, by name."""
+        before = self._readings
+        memory = self._memory.read(now_ns, pids, self.budgets.memory if self.budgets else None)
+        if before is None or now_ns >= self._next_ns:
+            self._readings = msgspec.structs.replace(self._read_sensors(now_ns), memory=memory)
+        elif memory is not before.memory:
+            self._readings = msgspec.structs.replace(before, memory=memory)
+        assert self._readings is not None
+        return self._readings
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        self._firmware.close()
+
+    def _read_sensors(self, now_ns: int) -> Readings:
+        sensors = self._sensors
+        temperatures = sensors.read(now_ns)
+        counted = sensors.counted
+        hottest = max((temperatures[name] for name in counted if name in temperatures), default=None)
+        pace_s = sensors_pace_s(hottest, self.budgets.temperature if self.budgets else None)
+        self._next_ns = now_ns + int(pace_s * 1e9)
+        said = self._firmware.poll(now_ns, near=pace_s <= SENSORS_NEAR_S)
+        bits = said.bits if said else 0
+        flags = {*sensors.flags(now_ns), *flags_now(bits)}
+        return Readings(
+            at_ns=now_ns,
+            temperatures=temperatures,
+            counted=counted,
+            flags=tuple(sorted(flags)),
+            remembered=tuple(name for name in flags_before(bits) if name not in flags),
+            lost=tuple(sensors.lost(now_ns)),
+            frequency=self._frequencies.read(said.arm_hz if said else None),
+        )

@@ -1,0 +1,260 @@
+"""`vigild sensors`: what can be read of this board, live, and the budgets in force with their reasons.
+
+A daemon that answers says which processes are its own and what its configuration is; without one `--config` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from vigild.board.board import Board, Cooler
+from vigild.board.budgets import Budgets, Configured, resolve
+from vigild.board.reader import BoardReader
+from vigild.board.readings import Frequency, Readings
+from vigild.board.thermal import Trip
+from vigild.cli.talk import EXIT_FAILED, EXIT_NO_DAEMON, add_socket_argument
+from vigild.client import Client, NoDaemon, ProtocolError, Refused
+from vigild.config.load import from_command_line
+from vigild.config.schema import BudgetConfig
+from vigild.config.units import UnitError, parse_size, parse_temperature
+from vigild.figures import mebibytes
+from vigild.plain import name as plain
+
+EVERY_S = 1.0
+FIRMWARE_S = 1.0
+"""The longest that one table waits for a Raspberry Pi's firmware."""
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+
+class Process(msgspec.Struct, frozen=True):
+    """Whose memory is shown, and the configuration of its budgets."""
+
+    pids: dict[str, int]
+    configured: Configured
+    words: str
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is shown of one moment; `--json` prints it as it is."""
+
+    board: str
+    daemon: str
+    readings: Readings
+    budgets: Budgets
+    trips: dict[str, list[Trip]]
+    coolers: list[Cooler]
+    firmware: str
+    """How a Raspberry Pi's firmware is asked; empty: it is not, or does not answer."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--once", action="store_true", help="one table, not one each second")
+    how.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    parser.add_argument("--config", metavar="FILE", help="budgets of this configuration, not of a running daemon")
+    parser.add_argument(
+        "-o",
+        "--override",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a key, as for vigild run, e.g. -o 'budget.temperature=70 °C' (may be repeated)",
+    )
+    add_socket_argument(parser)
+    parser.add_argument("--sysfs-root", metavar="DIR", default="/", help="read the files below DIR (for tests)")
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        process = _process(args)  # ConfigError is main's to print
+    except NoDaemon as error:
+        print(f"vigild: {error}", file=sys.stderr)
+        return EXIT_NO_DAEMON
+    except (Refused, ProtocolError, OSError) as error:
+        print(f"vigild: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    board = Board(Path(args.sysfs_root), process.pids.get("hub"))
+    budgets = resolve(process.configured, board)
+    reader = BoardReader(board, budgets)
+
+    def look() -> Shown:
+        return Shown(
+            board=board.model,
+            daemon=process.words,
+            readings=reader.read(time.monotonic_ns(), process.pids),
+            budgets=budgets,
+            trips=board.trips(),
+            coolers=board.coolers(),
+            firmware=board.firmware.way,
+        )
+
+    _settle(board)
+    try:
+        if args.json:
+            print(msgspec.json.encode(look()).decode())
+        elif args.once:
+            print(table(look()))
+        elif sys.stdout.isatty():
+            while True:
+                sys.stdout.write(f"{_HOME_AND_CLEAR}{table(look())}\n")
+                sys.stdout.flush()
+                time.sleep(EVERY_S)
+        else:
+            while True:
+                print(time.strftime("%H:%M:%S"), line(look().readings), flush=True)
+                time.sleep(EVERY_S)
+    finally:
+        reader.close()
+    return 0
+
+
+def _process(args: argparse.Namespace) -> Process:
+    """The running daemon, unless a configuration is named; what a daemon sets holds for its own budgets only."""
+    if not (args.config or args.overrides):
+        try:
+            answer = Client(args.socket).status()
+        except (NoDaemon, Refused, ProtocolError, OSError):
+            if args.socket:
+                raise
+        else:
+            pids = {worker.name: worker.pid for worker in answer.health.workers if worker.pid}
+            return Process({"hub": answer.pid, **pids}, _configured(answer.config), f"answers at {answer.socket}")
+    config = from_command_line(config=args.config, source=None, model=None, overrides=args.overrides)
+    words = f"the budgets are those of {args.config}" if args.config else "none answers; the budgets are the defaults"
+    return Process({}, config.budget, words)
+
+
+def _configured(settings: Mapping[str, object]) -> BudgetConfig:
+    """From the daemon's settings in force, which have a key only where it is set."""
+    try:
+        return BudgetConfig(
+            temperature=parse_temperature(text) if (text := str(settings.get("budget.temperature", ""))) else None,
+            memory=parse_size(text) if (text := str(settings.get("budget.memory", ""))) else None,
+        )
+    except UnitError:
+        return BudgetConfig()  # of a later release, which writes them differently
+
+
+def _settle(board: Board) -> None:
+    """Ask the firmware, and wait for its first answer: vcgencmd is a process."""
+    until = time.monotonic() + FIRMWARE_S
+    board.firmware.poll(time.monotonic_ns())
+    while board.firmware.pending and time.monotonic() < until:
+        time.sleep(0.02)
+        board.firmware.poll(time.monotonic_ns())
+
+
+# ---- in words
+
+
+def table(shown: Shown) -> str:
+    """One screen. A further section (as what was learned of the board) is a further line here."""
+    sections: tuple[tuple[str, Iterator[str]], ...] = (
+        ("board", iter([shown.board or "it does not say what it is"])),
+        ("daemon", iter([shown.daemon])),
+        ("temperature", _temperatures(shown)),
+        ("coolers", _coolers(shown.coolers)),
+        ("flags", _flags(shown)),
+        ("frequency", iter([_frequency(shown.readings.frequency)])),
+        ("memory", _memory(shown)),
+        ("budgets", _budgets(shown.budgets)),
+    )
+    lines = []
+    for head, rows in sections:
+        for row in rows:
+            lines.append(f"{head:12} {plain(row)}".rstrip())
+            head = ""
+    return "\n".join(lines)
+
+
+def line(readings: Readings) -> str:
+    """The same in one line: for a file, or another program's pipe."""
+    parts = [f"{name} {celsius:.1f} °C" for name, celsius in readings.temperatures.items()] or ["no temperature"]
+    parts += [f"lost {name}" for name in readings.lost]
+    parts.append(" ".join(readings.flags) or "no flag")
+    if readings.frequency is not None:
+        parts.append(f"{readings.frequency.now_hz / 1e6:.0f} MHz")
+    memory = readings.memory
+    if memory.processes:
+        parts.append(f"{mebibytes(memory.used_bytes)} used")
+    if memory.available_bytes is not None:
+        parts.append(f"{mebibytes(memory.available_bytes)} available")
+    if memory.pressure_percent is not None:
+        parts.append(f"pressure {memory.pressure_percent:.2f} %")
+    return plain(", ".join(parts))
+
+
+def _temperatures(shown: Shown) -> Iterator[str]:
+    readings = shown.readings
+    names = [*readings.temperatures, *(name for name in readings.counted if name not in readings.temperatures)]
+    width = max(map(len, names), default=0)
+    for name in names:
+        value = readings.temperatures.get(name)
+        told = "lost" if name in readings.lost else "cannot be read now"
+        parts = [f"{name:{width}}  {f'{value:5.1f} °C' if value is not None else told}"]
+        if name not in readings.counted:
+            parts.append("the budget is not for it")
+        parts += [_trip(trip) for trip in shown.trips.get(name, [])]
+        yield "; ".join(parts)
+    if not names:
+        yield "no sensor found: the temperature budget is not held"
+
+
+def _trip(trip: Trip) -> str:
+    by = f" ({', '.join(sorted(set(trip.coolers)))})" if trip.coolers else ""
+    return f"{trip.kind or 'trip'} {trip.celsius:g} °C{by}"
+
+
+def _coolers(coolers: list[Cooler]) -> Iterator[str]:
+    texts = [f"{cooler.kind} {cooler.state}" + (f" of {cooler.most}" if cooler.most else "") for cooler in coolers]
+    counts = Counter(texts)  # a PC has a Processor for each thread
+    yield ", ".join(text if count == 1 else f"{count} x {text}" for text, count in counts.items()) or "none"
+
+
+def _flags(shown: Shown) -> Iterator[str]:
+    flags = shown.readings.flags
+    asked = f"; asked: the kernel and {shown.firmware}" if shown.firmware else "; asked: the kernel"
+    yield (", ".join(flags) if flags else "none is raised") + asked
+    if shown.readings.remembered:
+        yield f"since the board's start: {', '.join(shown.readings.remembered)}"
+
+
+def _frequency(frequency: Frequency | None) -> str:
+    if frequency is None:
+        return "the kernel does not tell"
+    how = "counted by the firmware" if frequency.measured else "what the kernel asks for; believe a flag before it"
+    return f"{frequency.now_hz / 1e6:.0f} of {frequency.max_hz / 1e6:.0f} MHz ({how})"
+
+
+def _memory(shown: Shown) -> Iterator[str]:
+    memory = shown.readings.memory
+    if memory.processes:
+        each = ", ".join(f"{name} {mebibytes(size)}" for name, size in memory.processes.items())
+        yield f"{mebibytes(memory.used_bytes)} of {mebibytes(shown.budgets.memory)}: {each}"
+    parts = []
+    if memory.limit_bytes is not None:
+        parts.append(f"limit of the control group {mebibytes(memory.limit_bytes)}")
+    if memory.available_bytes is not None:
+        parts.append(f"{mebibytes(memory.available_bytes)} available on the board")
+    if memory.swap_bytes:
+        parts.append(f"{mebibytes(memory.swap_bytes)} swapped out")
+    if memory.pressure_percent is not None:
+        parts.append(f"waited for {memory.pressure_percent:.2f} % of the last ten seconds")
+    if memory.events is not None:
+        parts.append(f"slowed {memory.events.high} times, at the limit {memory.events.max} times")
+    yield "; ".join(parts) or "nothing can be read"
+    yield f"from {memory.words}" if memory.processes else f"a daemon would be watched by {memory.words}"
+
+
+def _budgets(budgets: Budgets) -> Iterator[str]:
+    yield f"temperature {budgets.temperature:g} °C: {budgets.temperature_why}"
+    yield f"memory {mebibytes(budgets.memory)}: {budgets.memory_why}"

@@ -1,0 +1,543 @@
+"""Days of faults in milliseconds: crash loops, hangs, takeovers, starts that fail, clocks that jump."""
+
+from __future__ import annotations
+
+import signal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from fleetkit import EAGAIN, EMFILE, ENOMEM, START_NS, World
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from vigild.config.schema import ModelConfig
+from vigild.fleet.slot import SlotState
+from vigild.fleet.takeover import Refused
+from vigild.ipc import messages as ipc
+from vigild.ipc.progress import Stage
+from vigild.wire import messages as wire
+
+
+def serving(**config: Any) -> World:
+    """A world in which everything works, one result of each camera told."""
+    world = World(**config)
+    world.hub.start()
+    world.run(0.5)
+    for name in world.hub.fleet.cameras:
+        world.gives(name)
+    return world
+
+
+# ---- a detector
+
+
+def test_a_slot_goes_from_starting_to_serving() -> None:
+    world = World()
+    world.behave = False
+    world.hub.start()
+    slot = world.hub.fleet.detectors.slots[0]
+    assert slot.state is SlotState.STARTING
+    world.works(world.camera())
+    world.works(world.detector())
+    assert slot.state is SlotState.READY
+    world.gives()
+    assert slot.state is SlotState.SERVING
+    assert world.results() == [1] and world.status() == "ok"
+
+
+def test_a_killed_detector_is_back_at_once_and_clients_are_told() -> None:
+    world = serving()
+    world.detector().dies(-signal.SIGABRT)
+    assert world.status() == "degraded"
+    world.run(0.2)
+    assert len(world.detectors()) == 1
+    world.gives()
+    assert world.status() == "ok"
+    assert [event.reason for event in world.told("worker_died")] == [
+        "detector killed by SIGABRT while waiting for work; restarted, 1 of 5 in the last minute"
+    ]
+    assert [event.reason for event in world.told("worker_back")] == ["detector works again"]
+
+
+def test_a_crash_loop_backs_off_and_ends_on_the_plainest_rung() -> None:
+    world = serving()
+    world.behave = False
+    starts: list[float] = []
+    seen = {worker.pid for worker in world.starter.workers}
+
+    def each() -> None:
+        for worker in world.detectors():
+            if worker.pid not in seen:
+                seen.add(worker.pid)
+                starts.append((world.clock.ns - START_NS) / 1e9)
+                worker.dies(-signal.SIGSEGV)
+
+    world.detector().dies(-signal.SIGSEGV)
+    world.run(3 * 3600, each)
+    gaps = [b - a for a, b in pairwise(starts)]
+    assert max(gaps) <= 30.2, "never given up, at most 30 s apart"
+    assert sum(gap > 29 for gap in gaps) > 250, "hours long"
+    assert world.hub.fleet.detectors.slots[0].rung == "none"
+    assert world.ended is None
+
+
+def test_a_hang_in_invoke_is_killed_and_the_deadline_doubles() -> None:
+    world = serving()
+    waited: list[float] = []
+    for _ in range(3):
+        detector = world.detector()
+        detector.at(Stage.INVOKE)
+        begun = world.clock.ns
+        while detector.alive:
+            world.run(0.1)
+        waited.append((world.clock.ns - begun) / 1e9)
+        world.run(5)
+    assert 1.0 <= waited[0] <= 1.3 and 2.0 <= waited[1] <= 2.3 and 4.0 <= waited[2] <= 4.3
+
+
+def test_a_model_that_never_loaded_ends_the_daemon_with_its_reason() -> None:
+    world = World()
+    world.behave = False
+    world.hub.start()
+    world.detector().says(ipc.ModelRefused(code="missing", message="There is no file /m.tflite."))
+    world.detector().dies(3)
+    assert world.ended == (1, "")
+    assert [event.reason for event in world.told("model_unusable")] == ["There is no file /m.tflite."]
+
+
+def test_a_model_that_loaded_once_is_waited_for() -> None:
+    world = serving()
+    world.behave = False
+    world.detector().dies(-signal.SIGKILL)
+    for _ in range(50):
+        world.run(40)
+        for detector in world.detectors():
+            detector.says(ipc.ModelRefused(code="missing", message="There is no file /m.tflite."))
+            detector.dies(3)
+    assert world.ended is None
+    world.behave = True
+    world.run(40)
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_kills_from_outside_do_not_cost_the_delegate() -> None:
+    world = serving()
+    for _ in range(200):
+        world.detector().dies(-signal.SIGKILL)
+        world.run(1.0)
+        world.gives()
+    assert world.hub.fleet.detectors.slots[0].rung == "xnnpack"
+    assert world.status() == "ok"
+
+
+# ---- starts that fail
+
+
+@pytest.mark.parametrize("number", [EMFILE, EAGAIN, ENOMEM])
+@pytest.mark.parametrize("what", ["detector", "camera.front", "ring"])
+def test_what_cannot_be_started_is_started_as_soon_as_it_can(what: str, number: int) -> None:
+    world = World()
+    world.starter.refuses = lambda asked: number if asked == what else None
+    world.hub.start()
+    world.run(120)
+    assert world.ended is None
+    assert not world.results()
+    reasons = [e.reason or "" for kind in ("worker_died", "no_ring") for e in world.told(kind)]
+    assert reasons and all("Too many" in r or "temporarily" in r or "allocate" in r for r in reasons)
+    world.starter.refuses = lambda asked: None
+    world.run(31)
+    world.gives()
+    assert world.results() == [1] and world.status() == "ok"
+
+
+def test_a_replacement_that_cannot_be_started_is_refused_in_words() -> None:
+    world = serving()
+    world.starter.refuses = lambda asked: EAGAIN if asked == "detector" else None
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
+    world.run(1)
+    assert isinstance(outcome[0], Refused) and "cannot be started" in str(outcome[0])
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_an_end_that_was_not_told_is_noticed() -> None:
+    world = serving()
+    for worker in (world.detector(), world.camera()):
+        worker.exit_status = 1
+    world.run(2)
+    world.gives()
+    assert world.status() == "ok"
+
+
+# ---- takeovers
+
+
+def test_a_replacement_takes_over_with_its_first_result() -> None:
+    world = serving()
+    old = world.detector()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite", name="other"), outcome.append)
+    world.run(0.3)
+    new = world.detectors()[1]
+    world.gives(detector=old)
+    assert outcome == []
+    world.gives(detector=new)
+    assert outcome[0].name == "other"
+    world.run(0.2)
+    assert world.detectors() == [new]
+    world.gives()
+    assert world.results() == [1, 2, 3, 4], "no result was lost"
+    assert len(world.told("model")) == 2
+
+
+def test_a_replacement_without_a_camera_takes_over_after_a_while() -> None:
+    world = serving()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
+    world.run(5)
+    assert isinstance(outcome[0], ipc.ModelReady) and len(world.detectors()) == 1
+
+
+def test_a_second_replacement_is_told_to_wait_and_a_refused_one_changes_nothing() -> None:
+    world = serving()
+    world.behave = False
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
+    world.hub.fleet.replace(ModelConfig(path="/third.tflite"), outcome.append)
+    assert outcome[0].code == "busy"
+    candidate = world.detectors()[1]
+    candidate.says(ipc.ModelRefused(code="classifier", message="It classifies."))
+    candidate.dies(3)
+    assert (outcome[1].code, str(outcome[1])) == ("classifier", "It classifies.")
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_both_fail_at_once_and_the_one_in_service_comes_back() -> None:
+    world = serving()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
+    world.run(0.3)
+    for detector in world.detectors():
+        detector.dies(-signal.SIGABRT)
+    world.run(3)
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_where_both_demand_the_edge_tpu_the_old_one_goes_first() -> None:
+    world = serving(model={"delegate": "edgetpu"})
+    old = world.detector()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite", delegate="edgetpu"), outcome.append)
+    assert world.detectors() == [old]
+    world.run(0.5)
+    assert len(world.detectors()) == 1 and world.detector() is not old
+    world.gives()
+    assert isinstance(outcome[0], ipc.ModelReady)
+    assert not world.told("worker_died"), "nothing failed"
+
+
+def test_a_hand_over_that_fails_brings_the_old_one_back() -> None:
+    world = serving(model={"delegate": "edgetpu"})
+    old = world.detector()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite", delegate="edgetpu"), outcome.append)
+    world.behave = False
+    world.run(0.5)
+    candidate = world.detector()
+    candidate.says(ipc.ModelRefused(code="classifier", message="It classifies."))
+    candidate.dies(3)
+    assert str(outcome[0]) == "It classifies."
+    world.behave = True
+    world.run(0.5)
+    assert world.detector() is not old and world.detector().last(ipc.LoadModel).config.path == "/m.tflite"
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_the_rung_above_is_tried_beside_the_one_in_service() -> None:
+    world = serving()
+    for _ in range(5):
+        world.detector().dies(-signal.SIGABRT)
+        world.run(1)
+    slot = world.hub.fleet.detectors.slots[0]
+    assert slot.ladder.rung == "none"
+    world.gives()
+    assert world.status() == "degraded"
+    while len(world.detectors()) < 2:
+        world.run(0.5)
+    world.run(0.5)
+    candidate = world.detectors()[1]
+    assert candidate.last(ipc.LoadModel).delegate == "xnnpack"
+    world.gives(detector=candidate)
+    assert world.status() == "ok"
+    assert any("takes over" in (event.reason or "") for event in world.told("delegate"))
+
+
+# ---- two detectors
+
+
+def test_two_detectors_share_a_camera_and_results_leave_in_order() -> None:
+    world = World(model={"detectors": 2})
+    world.hub.start()
+    world.run(0.5)
+    first, second = world.detectors()
+    groups = {message.group for message in world.camera().sent if isinstance(message, ipc.AttachCamera)}
+    assert len(groups) == 1, "one group: each frame goes into one of them"
+    world.gives(detector=first)
+    world._frame["front"] += 1  # frame 2 is with the first, and slow
+    world.gives(detector=second)
+    assert world.results() == [1]
+    world._frame["front"] = 1
+    world.gives(detector=first)
+    assert world.results() == [1, 2, 3]
+
+
+def test_one_of_two_killed_degrades_and_stops_no_camera() -> None:
+    world = World(model={"detectors": 2})
+    world.hub.start()
+    world.run(0.5)
+    world.gives()
+    assert world.status() == "ok"
+    world.detectors()[0].dies(-signal.SIGKILL)
+    world.gives()
+    assert world.status() == "degraded"
+    assert world.results() == [1, 2]
+    world.run(0.3)
+    assert len(world.detectors()) == 2
+    world.gives(detector=world.detectors()[1])
+    world.run(2)
+    assert world.results() == [1, 2, 3]
+    names = [worker.name for worker in world.hub.state().workers if worker.kind == "detector"]
+    assert names == ["detector", "detector.2"]
+
+
+def test_the_number_of_detectors_changes_while_running() -> None:
+    world = serving()
+    world.hub.fleet.set_model(ModelConfig(path="/m.tflite", detectors=3))
+    world.run(0.5)
+    assert len(world.detectors()) == 3
+    world.hub.fleet.set_model(ModelConfig(path="/m.tflite", detectors=1))
+    world.run(1.5)
+    assert len(world.detectors()) == 1
+    world.gives()
+    assert world.results() == [1, 2]
+
+
+def test_all_of_several_are_replaced() -> None:
+    world = World(model={"detectors": 2})
+    world.hub.start()
+    world.run(0.5)
+    world.gives()
+    outcome: list[Any] = []
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite", detectors=2), outcome.append)
+    world.run(0.3)
+    world.gives(detector=world.detectors()[2])
+    world.run(2)
+    assert [w.last(ipc.LoadModel).config.path for w in world.detectors()] == ["/other.tflite"] * 2
+    assert {m.group for d in world.detectors() for m in world.camera().sent[-2:] if isinstance(m, ipc.AttachCamera)}
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_a_source_read_frame_by_frame_goes_on_with_the_other_detector() -> None:
+    world = World(model={"detectors": 2}, camera={"film": {"source": "/film.mp4", "pace": "every"}})
+    world.hub.start()
+    world.run(0.5)
+    fed = [w for w in world.detectors() if w.last(ipc.AttachDetector) is not None]
+    assert len(fed) == 1, "one at a time keeps the order"
+    fed[0].dies(-signal.SIGKILL)
+    other = next(w for w in world.detectors() if w is not fed[0])
+    assert other.last(ipc.AttachDetector) is not None
+
+
+# ---- cameras
+
+
+def test_a_shared_worker_tells_its_fault_and_its_end_of_all_its_cameras() -> None:
+    shared = {"source": "/dev/video0", "isolation": "shared"}
+    world = serving(camera={"a": shared, "b": shared})
+    world.camera("a").dies(-signal.SIGSEGV)
+    world.run(1)
+    assert [event.camera for event in world.told("worker_died")] == ["a", "b"]
+    assert [event.camera for event in world.told("worker_back")] == ["a", "b"]
+
+
+def test_a_camera_worker_that_hangs_is_killed_and_its_camera_says_why() -> None:
+    world = serving()
+    world.camera().at(Stage.GRAB, lane=1)
+    world.run(1.9)
+    assert any("no answer" in (e.reason or "") or "hung" in (e.reason or "") for e in world.told("worker_died"))
+    world.run(1)
+    world.gives()
+    assert world.status() == "ok"
+
+
+def test_holds_are_undone_only_by_who_set_them() -> None:
+    world = serving()
+    fleet = world.hub.fleet
+    held = fleet.cameras["front"].limits.held("client", "asked").held("governor", "too hot")
+    fleet.limit("front", held, "too hot")
+    assert world.status() == "paused"
+    assert world.camera().last(ipc.SetLimits).holds == ["client", "governor"]
+    fleet.limit("front", fleet.cameras["front"].limits.released("client"), "asked")
+    assert world.status() == "paused"
+    assert "too hot" in world.hub.state().camera("front").reason
+    fleet.limit("front", fleet.cameras["front"].limits.released("governor"), "cool again")
+    world.gives()
+    assert world.status() == "ok"
+    assert [event.kind for event in world.messages if isinstance(event, wire.Event) and event.camera == "front"][
+        -3:
+    ] == ["paused", "limits", "resumed"]
+
+
+def test_the_lowest_cap_wins_and_is_kept_over_a_restart_of_the_worker() -> None:
+    world = serving()
+    fleet = world.hub.fleet
+    fleet.limit("front", fleet.cameras["front"].limits.capped("governor", 4).capped("schedule", 6), "hot")
+    assert world.camera().last(ipc.SetLimits).max_fps == 4
+    world.camera().dies(-signal.SIGKILL)
+    world.run(1)
+    assert world.camera().last(ipc.SetLimits).max_fps == 4
+    fleet.limit("front", fleet.cameras["front"].limits.capped("governor", None), "cool")
+    assert world.camera().last(ipc.SetLimits).max_fps == 6
+
+
+def test_the_end_of_all_sources_ends_the_daemon_with_what_was_lost() -> None:
+    world = serving(exit_at_end=True)
+    world.camera().says(ipc.CameraEnded(camera="front", frames=1))
+    assert world.ended == (0, "")
+    world = serving(exit_at_end=True)
+    world.camera().says(ipc.CameraEnded(camera="front", frames=1, lost=3))
+    assert world.ended == (1, "")
+
+
+# ---- time
+
+
+def test_a_jump_of_the_wall_clock_moves_nothing() -> None:
+    world = serving()
+    world.clock.wall_offset_ns -= 10 * 365 * 86400 * 10**9
+    world.run(5, world.gives)
+    assert world.status() == "ok" and not world.told("worker_died")
+
+
+def test_a_hub_that_was_stopped_blames_nobody() -> None:
+    world = serving()
+    world.run(1, world.gives)
+    world.clock.ns += 30 * 10**9
+    world.hub.tick(world.clock.ns)
+    world.run(3, world.gives)
+    assert not world.told("worker_died") and world.status() == "ok"
+
+
+def test_silence_is_told() -> None:
+    world = serving()
+    world.messages.clear()
+    world.run(20)
+    beats = [m for m in world.messages if isinstance(m, wire.Heartbeat)]
+    assert len(beats) >= 10 and beats[-1].status == "stale"
+
+
+# ---- everything at once
+
+
+class Faults(RuleBasedStateMachine):
+    """Whatever fails in whatever order: when it is over, detections come again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(
+            model={"detectors": 2},
+            camera={"a": {"source": "/dev/video0"}, "b": {"source": "/dev/video1", "isolation": "shared"}},
+        )
+        self.world.hub.start()
+        self.world.run(0.5)
+        self.outcomes: list[Any] = []
+        self.ticked = True
+        """Since the number of detectors was last changed."""
+
+    @rule(seconds=st.floats(0.05, 40))
+    def time_passes(self, seconds: float) -> None:
+        self.world.run(seconds)
+        self.ticked = True
+
+    @rule(index=st.integers(0, 5), status=st.sampled_from([-6, -9, -11, -15, 0, 1, 3]))
+    def a_worker_dies(self, index: int, status: int) -> None:
+        alive = [w for w in self.world.starter.workers if w.alive]
+        if alive:
+            alive[index % len(alive)].dies(status)
+
+    @rule(index=st.integers(0, 3), stage=st.sampled_from([Stage.INVOKE, Stage.LOAD, Stage.COPY, Stage.GRAB]))
+    def a_worker_hangs(self, index: int, stage: Stage) -> None:
+        alive = [w for w in self.world.starter.workers if w.alive]
+        if alive:
+            alive[index % len(alive)].at(stage)
+
+    @rule(what=st.sampled_from(["detector", "camera.a", "cameras", "ring", ""]), number=st.sampled_from([EMFILE, 11]))
+    def starting_fails_from_now_on(self, what: str, number: int) -> None:
+        self.world.starter.refuses = lambda asked: number if asked == what else None
+
+    @rule()
+    def results_come(self) -> None:
+        for detector in self.world.detectors():
+            if detector.last(ipc.AttachDetector) is not None and detector.pid in self.world._seen:
+                self.world.gives("a", detector)
+
+    @rule()
+    def another_model_is_asked_for(self) -> None:
+        self.world.hub.fleet.replace(ModelConfig(path="/other.tflite", detectors=2), self.outcomes.append)
+
+    @rule(count=st.integers(1, 3))
+    def another_number_of_detectors(self, count: int) -> None:
+        config = self.world.hub.fleet.detectors.config
+        self.ticked = False
+        self.world.hub.fleet.set_model(ModelConfig(path=config.path, detectors=count))
+
+    @rule(who=st.sampled_from(["client", "governor"]), held=st.booleans())
+    def somebody_holds(self, who: Any, held: bool) -> None:
+        limits = self.world.hub.fleet.cameras["a"].limits
+        self.world.hub.fleet.limit("a", limits.held(who, "why") if held else limits.released(who), "why")
+
+    @precondition(lambda self: self.world.ended is None)
+    @rule()
+    def all_is_well_again(self) -> None:
+        world = self.world
+        world.starter.refuses = lambda asked: None
+        for worker in world.starter.workers:
+            if worker.alive and worker.stages[0][0] is not Stage.WAIT:
+                worker.dies(-9)
+        world.run(65)
+        self.ticked = True
+        for who in ("client", "governor"):
+            world.hub.fleet.limit("a", world.hub.fleet.cameras["a"].limits.released(who), "")  # type: ignore[arg-type]
+        before = len(world.results("a"))
+        for detector in world.detectors():
+            world.gives("a", detector)
+        world.run(2)
+        assert len(world.results("a")) > before
+
+    @invariant()
+    def the_house_stands(self) -> None:
+        world = self.world
+        assert world.ended is None
+        detectors = world.hub.fleet.detectors
+        assert len(detectors.slots) == detectors.config.detectors or detectors.takeovers or not self.ticked
+        # One process a slot, a candidate or one that is leaving: none is forgotten.
+        held = [s.process for s in detectors.slots] + [t.candidate.process for t in detectors.takeovers]
+        held += [slot.process for slot in detectors._leaving]
+        assert {w.pid for w in world.detectors()} <= {p.pid for p in held if p is not None}
+        frames = world.results("a")
+        assert frames == sorted(set(frames))
+        assert world.hub.state().faults == 0
+
+
+Faults.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+TestFaults = Faults.TestCase
