@@ -175,6 +175,17 @@ def test_the_first_box_that_counts_tells_the_unit():
     assert len(told) == 2
 
 
+def test_a_frame_whose_boxes_all_lie_nowhere_is_not_taken_for_nothing_seen(tmp_path, caplog):
+    far = [[0, 0, 1079, 1919]] * 4
+    model = load_model(modelkit.finished(tmp_path, boxes=far))
+    with pytest.raises(BadOutput, match="far outside"):
+        detect(model, normalised(modelkit.image([GREEN] * 4), model.spec))
+    assert detect(model, normalised(modelkit.image([BLACK] * 4), model.spec)) == []
+    assert [record.getMessage()[:47] for record in caplog.records] == [
+        "boxes of the model lie far outside of the pictur"[:47]
+    ]
+
+
 def test_boxes_of_an_unknown_unit_are_left_out_and_told():
     told: list[str] = []
     unit = Unit(320, 240, told.append)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vigild.detector.errors import BadOutput
+from vigild.detector.errors import BadOutput, BoxesOutside
 from vigild.detector.filter import Filter
 from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
@@ -70,14 +70,13 @@ class Unit:
             width, height = self._size
             box = (xmin / width, ymin / height, xmax / width, ymax / height)
             largest = max(map(abs, box))
-        if not largest > FAR_OUTSIDE:  # NaN is `place`'s to drop
+        if not FAR_OUTSIDE < largest < math.inf:  # what is not finite is `place`'s to drop
             return box
-        if math.isfinite(largest):
-            self._tell(
-                "outside",
-                "boxes of the model lie far outside of the picture ({:.4g} times its size) and are left out; expected "
-                "are relative ones, 0 to 1, or pixels of the input, {}x{}".format(largest, *self._size),
-            )
+        self._tell(
+            "outside",
+            "boxes of the model lie far outside of the picture ({:.4g} times its size) and are left out; expected are "
+            "relative ones, 0 to 1, or pixels of the input, {}x{}".format(largest, *self._size),
+        )
         return None
 
     def _decide(self, box: tuple[float, float, float, float], largest: float) -> None:
@@ -132,6 +131,7 @@ class PostProcessDecoder:
         boxes, classes = self._boxes(), self._classes()
         left, top, right, bottom = self._order
         found: list[Detection] = []
+        outside = 0
         for row in picked:
             score, class_ = scores[row], classes[row]
             if not (math.isfinite(score) and math.isfinite(class_)):
@@ -146,6 +146,9 @@ class PostProcessDecoder:
             box = place(*known, view) if known is not None else None
             if box is not None:
                 found.append(Detection(label, number, min(score, 1.0), box))
+            outside += known is None
+        if outside and not found:
+            raise BoxesOutside("all boxes that the model gives lie far outside of the picture")
         found.sort(key=_score, reverse=True)
         return found[: filter_.max_results], len(found) > filter_.max_results
 

@@ -24,7 +24,7 @@ from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
-from vigild.detector.errors import BadOutput, ModelError
+from vigild.detector.errors import BadOutput, BoxesOutside, ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
 from vigild.detector.interpreter import Interpreter, edgetpu_model, open_interpreter, refusal
@@ -107,6 +107,8 @@ def _load(
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     try:
         decode(View(), Filter([], 0.0, 1000))
+    except BoxesOutside:
+        pass  # told by now; of a picture with something in it they may be right
     except BadOutput as error:
         raise ModelError(
             "outputs", f"On a first, grey picture {error}; the model is damaged, or was converted wrongly."
