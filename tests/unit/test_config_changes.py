@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from vigild.config.changes import diff, reopens, taken_up
+from vigild.config.changes import diff, emptied, new_code, reopens, taken_up
 from vigild.config.fields import Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError, load
@@ -102,6 +102,37 @@ def test_each_table_can_be_sent_to_a_worker(struct: type[msgspec.Struct]) -> Non
     # msgspec refuses some annotations only when a decoder is made for them.
     sent = struct(source="testcard") if struct is CameraConfig else struct()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=struct) == sent
+
+
+# ---- what is refused
+
+
+def test_an_emptied_file_closes_no_camera_unless_it_says_so() -> None:
+    told = emptied(BASE, Config())
+    assert told
+    assert "(front, back) would be closed" in told
+    assert "daemon.allow_no_cameras = true" in told
+    assert emptied(BASE, load("daemon.allow_no_cameras = true")) is None
+    assert emptied(load("daemon.allow_no_cameras = true\n[camera.a]\nsource = 'testcard'"), Config())
+    assert emptied(Config(), Config()) is None
+    assert emptied(BASE, load("[camera.side]\nsource = 'testcard'")) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("camera.front.source", "exec:cat /etc/shadow", ["camera.front.source: an exec: source"]),
+        ("camera.front.source", "/dev/video0", []),
+        ("model.delegate", "/tmp/lib.so", ["model.delegate: a library's path"]),
+        ("model.delegate", "edgetpu:/dev/apex_0", ["model.delegate: a library's path"]),
+        ("model.delegate", "edgetpu:usb:0", []),
+        ("model.path", "/m.tflite", []),
+    ],
+)
+def test_what_the_daemon_would_run_is_told_apart(key: str, value: str, code: list[str]) -> None:
+    new = set_key(BASE, key, value)
+    assert new_code(BASE, new) == code
+    assert new_code(new, set_key(new, "model.min_score", 0.25)) == [], "what it runs already is nothing new"
 
 
 # ---- set

@@ -87,3 +87,15 @@ def test_the_page_on_configuration_shows_real_messages() -> None:
             ["camera.front.loop=yes"],
         )
     assert shown.splitlines()[1:-2] == refused.value.problems
+
+
+def test_the_page_on_configuration_says_of_a_camera_and_of_the_daemon_what_a_reload_does() -> None:
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {what: re.findall(r"`([a-z_.]+)`", which) for which, what in rows}
+    at_once = [name for which, _ in rows if which.startswith("a camera's `") for name in re.findall(r"`(\w+)`", which)]
+    reloads = {field.reload: [] for _, field in KEYS}
+    for table, field in KEYS:
+        reloads[field.reload].append(f"{table}.{field.name}")
+    assert told["not taken up; the answer says so, restart the daemon"] == reloads["restart"]
+    of_cameras = [name.removeprefix("camera.front.") for name in reloads["live"] if name.startswith("camera.")]
+    assert sorted(at_once) == sorted(of_cameras)

@@ -42,12 +42,16 @@ def flatten(config: msgspec.Struct) -> dict[str, Any]:
 def _shown(field: Field, value: Any) -> Any:
     if isinstance(field.type, Number) and field.type.unit:
         return format_value(field.type.unit, value)
+    return _without_credentials(value)
+
+
+def _without_credentials(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
         # A delegate's options may hold anything, so a secret too.
         return {name: HIDDEN if redact(f"{name}=x") != f"{name}=x" else redact(text) for name, text in value.items()}
-    return list(value) if isinstance(value, (list, tuple)) else value
+    return [_without_credentials(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def set_keys(config: S, values: Mapping[str, object]) -> S:
