@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Meta
 
 from vigild.config.changes import Changes, diff, new_code, taken_up
+from vigild.config.document import Document
 from vigild.config.fields import Field
 from vigild.config.keys import flatten, set_keys
-from vigild.config.load import ConfigError, load_as
+from vigild.config.load import Builder, ConfigError, load_as
 from vigild.config.reference import reference
 from vigild.config.schema import Seconds, Text, key, named
 from vigild.config.tree import find, tables, tree
@@ -347,3 +350,69 @@ def test_a_reload_that_nothing_can_do_is_refused_when_the_schema_is_read() -> No
     assert tree(of("inner"))
     with pytest.raises(TypeError, match=r"inner\.NAME\.x: a reload cannot do 'camera'"):
         tree(of("camera"))
+
+
+# ---- whatever comes
+
+OVERRIDES = (
+    "sink={}",
+    "camera={back = {source = 'testcard'}, front = {source = 'testcard', zone = {door = {points = [[1, 1]]}}}}",
+    "camera={back = {source = 'testcard'}}",
+    "camera.back={source = 'testcard', zone = {y = {points = [[1, 1]]}}}",
+    f"{BELL}.after=1 s",
+    f"{BELL}.line=3",
+    "camera.front.zone.x.points=[[0, 0]]",
+    "camera.back.mask.m.left=0.5",
+    "camera.front.source=/dev/video1",
+    "budget.slow.fps=7",
+    "budget.slow.start=2",
+    "budget.quiet={begin = '21:00'}",
+    "budget.quiet={begin = '21:00', end = '05:00'}",
+    "listen.web.port=81",
+    "listen.web.port=82",
+    "listen.api.port=83",
+    "network.a.path=/a",
+)
+"""Those that replace a table come first."""
+
+
+def chosen(which: set[int]) -> House:
+    overrides = [OVERRIDES[number] for number in sorted(which)]
+    if 2 in which:
+        overrides = [one for one in overrides if not one.startswith("camera.front")]
+    return read(TEXT, *overrides)
+
+
+configurations = st.sets(st.sampled_from(range(len(OVERRIDES))), max_size=6).map(chosen)
+
+
+@given(configurations, configurations)
+def test_whatever_differs_is_told_once_and_taken_up_or_not(old: House, new: House) -> None:
+    found = diff(old, new)
+    assert bool(found) == (old != new)
+    assert len({change.path for change in found.all}) == len(found.all)
+    in_force = taken_up(old, new)
+    assert diff(old, in_force).all == tuple(change for change in found.all if change.effect != "restart")
+    assert {change.effect for change in diff(in_force, new).all} <= {"restart"}
+    for change in found.all:
+        assert change.key in found.describe() or change.path[-1] in found.describe()
+
+
+_names = st.sampled_from([name for section in tree(House).walk() for name in section.entries]) | st.text(max_size=5)
+_values = st.recursive(
+    st.integers() | st.text(max_size=5) | st.booleans() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(_names, _values, max_size=4))
+def test_any_tables_give_a_configuration_or_sentences(given_tables: dict[str, Any]) -> None:
+    document = Document("v.toml", None)
+    document.tables = given_tables
+    builder = Builder(document, House)
+    config = builder.config()
+    assert all(line.startswith("v.toml: ") for line in builder.problems)
+    assert not diff(config, config)
+    if not builder.problems:
+        assert msgspec.convert(msgspec.to_builtins(config), House) == config

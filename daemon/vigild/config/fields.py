@@ -135,7 +135,7 @@ def _type(annotation: Any) -> Type:
         return Items(_type(args[0]), _limit(metas, "min_length") or 0, _limit(metas, "max_length"))
     if origin is tuple:
         return Fixed(tuple(typing.cast(Number, _type(arg)) for arg in args))
-    if origin is dict:
+    if origin is dict and strip(args[1])[0] is str:
         return Table(typing.cast(Text, _type(args[1])))
     raise TypeError(f"the schema uses {bare!r}, which the configuration's reader does not know")
 

@@ -99,7 +99,7 @@ def _section(
         if info.default_factory is not msgspec.NODEFAULT:
             held = info.default_factory()
         at = (*path, info.name)
-        below: Any = typing.get_args(bare)[1] if typing.get_origin(bare) is dict else None
+        below: Any = strip(typing.get_args(bare)[1])[0] if typing.get_origin(bare) is dict else None
         if _is_table(bare):
             entries[info.name] = _section(bare, at, False, held, found)
         elif _is_table(below):
