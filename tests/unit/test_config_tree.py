@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -41,6 +42,7 @@ class Mask(msgspec.Struct, kw_only=True, frozen=True):
     """What is painted over."""
 
     left: Annotated[Share, key("camera", "From the left.", example="0.5")]
+    inner: dict[str, Network] = {}
 
 
 class Camera(msgspec.Struct, kw_only=True, frozen=True):
@@ -57,6 +59,7 @@ class Sink(msgspec.Struct, kw_only=True, frozen=True):
     host: Annotated[Text, key("sink", "A machine.", example='"broker"')]
     keep: Annotated[bool, key("live", "Whether they are kept.")] = False
     run: Annotated[str, key("live", "A program for each.", target="command")] = ""
+    pipe: Annotated[list[str], key("live", "A program and its arguments.", target="command")] = []
 
 
 class Listener(msgspec.Struct, kw_only=True, frozen=True):
@@ -93,6 +96,7 @@ class Network(msgspec.Struct, kw_only=True, frozen=True):
     """What runs."""
 
     path: Annotated[Text | None, key("detector", "A file.", example='"m.tflite"', target="file")] = None
+    parts: Annotated[list[str], key("detector", "Files.", target="file")] = []
 
 
 class House(msgspec.Struct, kw_only=True, frozen=True):
@@ -149,6 +153,15 @@ def test_tables_in_tables_are_read() -> None:
     assert BASE.sink == {"mqtt": Sink(host="broker")}
     assert read("") == House()
     assert read("[budget.quiet]\nbegin = '22:00'").budget.quiet == Quiet(begin="22:00")
+
+
+def test_file_names_are_relative_to_the_folder_at_every_depth() -> None:
+    text = "[network.a]\npath = 'm'\nparts = ['x', '/y']\n[camera.c]\nsource = 'images:i'"
+    config = load_as(House, text, folder=Path("/etc/v"))
+    assert config.network == {"a": Network(path="/etc/v/m", parts=["/etc/v/x", "/y"])}
+    assert config.camera["c"].source == "images:/etc/v/i"
+    with pytest.raises(ConfigError, match="a relative path; write an absolute one"):
+        set_keys(config, {"network.a.parts": ["/x", "y"]})
 
 
 def test_an_override_reaches_every_depth_and_texts_need_no_quotes() -> None:
@@ -211,6 +224,11 @@ def test_all_problems_of_all_depths_are_found_at_once() -> None:
             "mask added: camera.back.mask.x; camera reopened: back (mask.x)",
             {"changed": ["back"], "reopened": ["back"]},
         ),
+        (
+            ("camera.back.mask.x={left = 0.5, inner = {n = {}}}",),
+            "new detector for: camera.back.mask.x; mask added: camera.back.mask.x; camera reopened: back (mask.x)",
+            {"changed": ["back"], "reopened": ["back"]},
+        ),
         (("camera.front.source=/dev/video0",), "camera reopened: front (source)", {"reopened": ["front"]}),
         (("camera.side.source=testcard",), "camera added: side", {"added": ["side"], "changed": [], "reopened": []}),
         (("budget.quiet.begin=22:00",), "taken up: budget.quiet", {}),
@@ -258,6 +276,7 @@ def test_what_waits_for_a_restart_stays_as_it_was() -> None:
 def test_what_would_be_run_is_found_wherever_it_is() -> None:
     new = read(TEXT, "sink.mqtt.run=rm -r /", "camera.side.source=exec:cat x")
     assert new_code(BASE, new) == ["camera.side.source: an exec: source", "sink.mqtt.run: a command"]
+    assert new_code(BASE, read(TEXT, "sink.x={host = 'h', pipe = ['rm']}")) == ["sink.x.pipe: a command"]
     assert new_code(new, new) == []
     assert new_code(new, BASE) == []
 
@@ -281,6 +300,7 @@ def test_single_keys_are_set_at_every_depth() -> None:
     quiet = set_keys(BASE, {"budget.quiet.end": "06:00", "budget.quiet.begin": "22:00"})
     assert quiet.budget.quiet == Quiet(begin="22:00", end="06:00")
     assert set_keys(quiet, {"budget.quiet.end": None}).budget.quiet == Quiet(begin="22:00")
+    assert set_keys(BASE, {"budget.quiet.end": None}) == BASE
 
 
 @pytest.mark.parametrize(

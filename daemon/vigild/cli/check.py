@@ -63,8 +63,7 @@ def _absent(config: Config) -> list[str]:
     found: list[str] = []
     for path, section, table in tables(ROOT, config):
         for field in section.fields:
-            value = getattr(table, field.name)
-            needed = targets.needed(field.target, value) if isinstance(value, str) else None
-            if needed and not Path(needed).exists():
-                found.append(f"{key_text((*path, field.name))}: {redact(needed)} does not exist here")
+            for needed in targets.needed(field.target, getattr(table, field.name)):
+                if not Path(needed).exists():
+                    found.append(f"{key_text((*path, field.name))}: {redact(needed)} does not exist here")
     return found

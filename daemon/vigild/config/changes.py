@@ -76,7 +76,7 @@ class Changes(msgspec.Struct, frozen=True):
     @property
     def reopen(self) -> list[str]:
         """Keys and tables for whose sake a named table is opened again."""
-        return [change.key for change in self.all if change.effect == "reopen"]
+        return [change.key for change in self.all if change.reopens]
 
     def added(self, *table: str) -> list[str]:
         """The names that are new in [camera.NAME], for ("camera"); in [camera.front.zone.NAME], for ("camera",
@@ -151,35 +151,37 @@ def _compared(section: Section, old: Any, new: Any, path: KeyPath) -> Iterator[C
                 if given in before:
                     yield from _compared(entry, before[given], after[given], (*at, given))
                 else:
-                    yield _change((*at, given), "added", _reloads(entry), section)
+                    yield _change((*at, given), "added", _reloads(entry, after[given]), section)
             for given in before:
                 if given not in after:
-                    yield _change((*at, given), "removed", _reloads(entry), section)
+                    yield _change((*at, given), "removed", _reloads(entry, before[given]), section)
         elif before is None or after is None:
             if before is not after:
-                yield _change(at, "set", _reloads(entry), section)
+                yield _change(at, "set", _reloads(entry, before if after is None else after), section)
         else:
             yield from _compared(entry, before, after, at)
 
 
-def _reloads(section: Section) -> list[str]:
-    return [field.reload for each in section.walk() for field in each.fields]
+def _reloads(section: Section, table: msgspec.Struct) -> list[str]:
+    """What the keys of a table, and of those in it, ask for."""
+    return [field.reload for _, each, _ in tables(section, table) for field in each.fields]
 
 
 def _change(path: KeyPath, what: Literal["set", "added", "removed"], reloads: list[str], section: Section) -> Change:
     """What a reload does for what is at `path` in a table of this section, whose keys ask for `reloads`.
 
-    A table that comes or goes does what any of its keys would, the strongest first; it waits for a restart only if
-    all of them do, for what is new has nothing running that could not take it up.
+    A table that comes or goes does what all of its keys would. It waits for a restart only if every one of them does,
+    for what is new has nothing running that could not take it up.
     """
+    # A table that is itself added is opened anyway: only those around it are opened again, the outermost with the rest.
+    around = [section.around(reload, path[: len(section.path)]) for reload in reloads]
+    reopens = min(filter(None, around), key=len, default=())
+    effect: Effect = "reopen" if reopens else "live"
     if "detector" in reloads:
-        return Change(path=path, what=what, effect="detector")
-    for reload in reloads:
-        # A table that is itself added is opened anyway: only those around it are opened again.
-        if reopens := section.around(reload, path[: len(section.path)]):
-            return Change(path=path, what=what, effect="reopen", reopens=reopens)
-    restart = reloads and all(reload == "restart" for reload in reloads)
-    return Change(path=path, what=what, effect="restart" if restart else "live")
+        effect = "detector"
+    elif reloads and all(reload == "restart" for reload in reloads):
+        effect = "restart"
+    return Change(path=path, what=what, effect=effect, reopens=reopens)
 
 
 def taken_up(old: S, new: S) -> S:
@@ -217,7 +219,7 @@ def new_code(old: msgspec.Struct, new: msgspec.Struct) -> list[str]:
     for path, section, table in tables(tree(type(new)), new):
         for field in section.fields:
             value = getattr(table, field.name)
-            what = targets.code(field.target, value) if isinstance(value, str) else None
+            what = targets.code(field.target, value)
             if what and _get(old, (*path, field.name)) != value:
                 found.append(f"{key_text((*path, field.name))}: {what}")
     return found

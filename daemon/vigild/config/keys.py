@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vigild.config import credentials, rules
+from vigild.config import credentials, rules, targets
 from vigild.config.document import DocumentError, KeyPath, key_text, parse_key
 from vigild.config.fields import Field, Number
-from vigild.config.load import ConfigError, missing, resolve
+from vigild.config.load import ConfigError, missing
 from vigild.config.names import unknown
 from vigild.config.source import HIDDEN, redact
 from vigild.config.tree import Section, tables, tree
@@ -70,7 +70,9 @@ def set_keys(config: S, values: Mapping[str, object]) -> S:
         try:
             path = parse_key(key)
             shown = key_text(path)
-            edits[path] = _checked(config, path, value)
+            field, table = _found(config, path, value)
+            if table is not None or value is not None:  # of a table that is left out nothing is set that could be unset
+                edits[path] = _checked(field, value)
         except DocumentError as error:
             problems.append(str(error))
         except Fault as fault:
@@ -90,9 +92,8 @@ def set_keys(config: S, values: Mapping[str, object]) -> S:
     return config
 
 
-def _checked(config: msgspec.Struct, path: KeyPath, value: object) -> Any:
+def _checked(field: Field, value: object) -> Any:
     """The value as the schema holds it. Raises Fault."""
-    field = _field(config, path, value)
     if value is None:
         if field.required:
             raise Fault("cannot be unset")
@@ -101,13 +102,13 @@ def _checked(config: msgspec.Struct, path: KeyPath, value: object) -> Any:
     if credentials.names(str(checked)):
         # Or whoever may change settings could have a secret sent to an address of their own.
         raise Fault("a secret can be named in the file only, not by a client; write it there and reload")
-    if resolve(field, checked, Path("/")) != resolve(field, checked, Path("/x")):
+    if targets.absolute(field.target, checked, Path("/")) != targets.absolute(field.target, checked, Path("/x")):
         raise Fault(f"found {show(checked)}, a relative path; write an absolute one")
-    return resolve(field, checked, None)
+    return targets.absolute(field.target, checked, None)
 
 
-def _field(config: msgspec.Struct, path: KeyPath, value: object) -> Field:
-    """The key at `path`, in tables that are there. Raises Fault."""
+def _found(config: msgspec.Struct, path: KeyPath, value: object) -> tuple[Field, Any]:
+    """The key at `path`, and its table: None for one that is left out. Raises Fault; the `value` is for its words."""
     root = section = tree(type(config))
     held: Any = config
     parts = list(path)
@@ -118,7 +119,7 @@ def _field(config: msgspec.Struct, path: KeyPath, value: object) -> Field:
             raise Fault(unknown(name, value, section, root))
         if isinstance(entry, Field):
             if not parts:
-                return entry
+                return entry, held
             break
         section, held = entry, getattr(held, name) if held is not None else None
         if section.named and parts:

@@ -185,7 +185,7 @@ class Builder(Generic[S]):
                 self._problem(at, unknown(name, value, section, self._root))
             elif isinstance(entry, Field):
                 try:
-                    values[name] = resolve(entry, check(entry.type, value), self._document.folder(at))
+                    values[name] = targets.absolute(entry.target, check(entry.type, value), self._document.folder(at))
                 except Fault as fault:
                     wrong.add(name)
                     self._problem(at, str(fault))
@@ -248,8 +248,3 @@ def _blank(kind: Type) -> Any:
     if isinstance(kind, Fixed):
         return tuple(_blank(item) for item in kind.items)
     return False if isinstance(kind, Flag) else [] if isinstance(kind, Items) else {}
-
-
-def resolve(field: Field, value: Any, folder: Path | None) -> Any:
-    """A checked value, with file names made absolute; a `folder` of None leaves relative ones as they are."""
-    return targets.absolute(field.target, value, folder) if isinstance(value, str) else value

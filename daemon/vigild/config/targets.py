@@ -2,7 +2,7 @@
 
     absolute("file", "model.tflite", Path("/etc/vigild"))    # "/etc/vigild/model.tflite"
     code("source", "exec:rpicam-vid -o -")                   # "an exec: source"
-    needed("source", "images:/frames")                       # "/frames"
+    needed("source", "images:/frames")                       # ["/frames"]
 
 A key says so in `schema` (target); whether a path is relative, whether its file must be there and whether a client
 may set it follow from that here. Nothing is looked up on the machine.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vigild.config.source import SourceError, parse_source
 
@@ -21,33 +21,45 @@ Target = Literal["", "file", "made", "source", "delegate", "command"]
 command line."""
 
 
-def absolute(target: Target, text: str, folder: Path | None) -> str:
-    """`text` with the file name in it made absolute; a `folder` of None leaves a relative one as it is."""
-    if target in ("file", "made") or (target == "delegate" and _is_library(text)):
-        return _absolute(folder, text)
+def absolute(target: Target, value: Any, folder: Path | None) -> Any:
+    """A checked value with the file names in it made absolute; a `folder` of None leaves relative ones as they are."""
+    if isinstance(value, list):
+        return [absolute(target, item, folder) for item in value]
+    if not isinstance(value, str):
+        return value
+    if target in ("file", "made") or (target == "delegate" and _is_library(value)):
+        return _absolute(folder, value)
     if target == "source":
-        return _absolute_source(folder, text)
-    return text
+        return _absolute_source(folder, value)
+    return value
 
 
-def code(target: Target, text: str) -> str | None:
-    """What of `text` the daemon would run as its own user, in words; None if nothing."""
-    if target == "command" and text:
-        return "a command"
-    if target == "source" and _kind(text) == "exec":
-        return "an exec: source"
-    if target == "delegate" and "/" in text:
-        return "a library's path"
+def code(target: Target, value: object) -> str | None:
+    """What of a value the daemon would run as its own user, in words; None if nothing."""
+    for text in _texts(value):
+        if target == "command" and text:
+            return "a command"
+        if target == "source" and _kind(text) == "exec":
+            return "an exec: source"
+        if target == "delegate" and "/" in text:
+            return "a library's path"
     return None
 
 
-def needed(target: Target, text: str) -> str | None:
-    """The file or folder that has to be there for it; None if none has."""
-    if target == "file" or (target == "delegate" and _is_library(text)):
-        return text
-    if target == "source" and _kind(text) in ("file", "images"):
-        return parse_source(text).target
-    return None
+def needed(target: Target, value: object) -> list[str]:
+    """The files and folders that have to be there for a value."""
+    found = []
+    for text in _texts(value):
+        if target == "file" or (target == "delegate" and _is_library(text)):
+            found.append(text)
+        elif target == "source" and _kind(text) in ("file", "images"):
+            found.append(parse_source(text).target)
+    return found
+
+
+def _texts(value: object) -> list[str]:
+    """A text, or the texts of an array."""
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
 def _is_library(delegate: str) -> bool:
