@@ -3,12 +3,19 @@
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
 #   make test        lint, unit and system tests          make lint | test-unit | test-system
 #   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
-#                    and debootstrap installed; else it skips and says so
+#                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
+#   make bench-budget [PLOTS=build/budget]                the governor on simulated boards: table and pictures
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
+#   make bundle TARGET=rpi64-bookworm                     all that a board needs, in one file in dist/
+#   make deploy TARGET=... HOST='pi@board [pi@other ...]'  over ssh; the board puts the old release back if this is bad
+#   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
+#   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
+#   sudo make install | uninstall                         the same on this machine          make signing-key
+#   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make help        this text
 
 PYTHON ?= python3
@@ -20,7 +27,9 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench fuzz clean
+.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
+  lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
+  signing-key soak-deploy
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -31,7 +40,7 @@ setup: $(VENV)/.ready
 define environment
 	@echo "Setting up $(1) (NumPy, OpenCV, the $(2) runtime, test tools): a minute or two the first time"
 	@$(PYTHON) -m venv $(1)
-	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[daemon,$(2),test]'
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[daemon,$(2),test,cross]'
 	@touch $@
 endef
 
@@ -51,8 +60,8 @@ run: setup
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(LABELS),--labels '$(LABELS)')
 
 lint: setup
-	$(BIN)/ruff check daemon tests models
-	$(BIN)/ruff format --check daemon tests models
+	$(BIN)/ruff check daemon tests models cross
+	$(BIN)/ruff format --check daemon tests models cross
 	$(BIN)/mypy
 
 test-unit: setup
@@ -61,8 +70,9 @@ test-unit: setup
 test-system: setup
 	$(BIN)/python -m pytest tests/system
 
-# What depends on the runtime, on tflite-runtime.
+# What depends on the runtime, or on the version of OpenCV and NumPy that comes with it, on tflite-runtime.
 RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
+  $(addprefix tests/unit/test_camera_,convert.py images.py jpeg.py mjpeg.py upright.py) \
   tests/unit/test_selftest_conduct.py \
   tests/system/test_replay.py tests/system/test_accuracy.py tests/system/test_selftest.py
 
@@ -125,8 +135,68 @@ models: forge-setup
 	$(PHOTOS) --recipe 256 --run $(MODELS_RUN)/256 --start $(MODELS_RUN)/third/checkpoint.pt
 	$(PHOTOS) --recipe 192 --run $(MODELS_RUN)/192 --start $(MODELS_RUN)/256/checkpoint.pt
 
+# Boards. TARGET: a file of cross/targets. HOST: one or more user@board; GROUP: of HOSTS, the inventory.
+TARGET ?=
+HOST   ?=
+GROUP  ?=
+HOSTS  ?= cross/hosts.toml
+SIGN_KEY ?=
+WINDOW ?=
+CANARY ?=
+WAVE   ?=
+MAX_FAILED ?=
+CROSS  := $(BIN)/python -m cross
+MAKING  = $(if $(TARGET),--target '$(TARGET)') $(if $(SIGN_KEY),--key '$(SIGN_KEY)')
+BOARDS  = $(foreach host,$(HOST),--host '$(host)') $(if $(GROUP),--group '$(GROUP)') --hosts '$(HOSTS)' $(if $(WINDOW),--window '$(WINDOW)')
+WAVES   = $(if $(CANARY),--canary '$(CANARY)') $(if $(WAVE),--wave '$(WAVE)') $(if $(MAX_FAILED),--max-failed '$(MAX_FAILED)')
+
+lock: setup
+	@$(CROSS) lock $(MAKING)
+
+bundle: setup
+	@$(CROSS) bundle $(MAKING)
+
+deploy: setup
+	@$(CROSS) deploy $(MAKING) $(BOARDS) $(WAVES)
+
+rollback: setup
+	@$(CROSS) rollback $(BOARDS)
+
+deploy-status: setup
+	@$(CROSS) status $(BOARDS)
+
+fleet-status: setup
+	@$(CROSS) status --hosts '$(HOSTS)' --group '$(or $(GROUP),all)'
+
+deploy-logs: setup
+	@$(CROSS) logs $(BOARDS) $(if $(LINES),-n '$(LINES)')
+
+deploy-doctor: setup
+	@$(CROSS) doctor $(BOARDS)
+
+undeploy: setup
+	@$(CROSS) undeploy $(BOARDS)
+
+signing-key: setup
+	@$(CROSS) signing-key $(if $(SIGN_KEY),--key '$(SIGN_KEY)')
+
+install: setup
+	@$(CROSS) install $(MAKING) $(if $(WINDOW),--window '$(WINDOW)')
+
+uninstall: setup
+	@$(CROSS) uninstall
+
+soak-deploy: N = 50
+soak-deploy: setup
+	$(BIN)/python tests/container/soak_deploy.py -n $(N)
+
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
+
+# The governor on simulated boards; no daemon runs, and the machine's speed does not matter.
+PLOTS ?= build/budget
+bench-budget: setup
+	PYTHONPATH=tests $(BIN)/python -m bench.budget --plots '$(PLOTS)'
 
 N ?= 100000
 fuzz: setup

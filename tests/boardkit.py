@@ -59,7 +59,7 @@ def process(root: Path, pid: int, pss_kib: int, resident: int = 0, shared: int =
     write(folder / "stat", f"{pid} (a (b) c) S {parent} {pid} 0 0\n")
 
 
-def cgroup(root: Path, name: str, mount: str = "sys/fs/cgroup", **files: str) -> Path:
+def cgroup(root: Path, name: str, mount: str = "sys/fs/cgroup", **files: str | int) -> Path:
     """The control group of this process; `files`: "current" is memory.current, "procs" is cgroup.procs."""
     write(root / "proc/self/cgroup", f"0::{name}\n")
     folder = root / mount / name.lstrip("/")

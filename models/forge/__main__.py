@@ -18,6 +18,7 @@ COMMANDS = {
     "pseudo": "Run a COCO model over pictures and write down what it sees.",
     "requantize": "Make an old model, float or quantised, anew as signed int8, which runs fastest.",
     "evaluate": "Run models over annotated pictures and print their COCO AP.",
+    "thresholds": "Find the score from which each class of a model is worth reporting, and what that costs.",
     "variants": "Make every tensor setting of a network, judge and time them, and leave out what is spoilt.",
     "prune": "Keep only some classes of a network, as float32, and show what that saves.",
     "frames": "Take still pictures from videos, for a COCO model to label.",

@@ -38,11 +38,18 @@ BOOT_S = 60.0
 WAIT_S = 60.0
 """To detect a hang on a busy machine; no test claims anything about speed with it."""
 
-_CONTROLLERS = ("memory", "devices", "pids")
-"""Of version 1: nspawn mounts them read-only, and then limits of units inside are quietly ignored."""
+_LIMITING = ("memory", "devices", "pids")
+"""Controllers of version 1: nspawn mounts them read-only, and then limits of units inside are quietly ignored."""
+
+_HIERARCHIES = {**{name: name for name in _LIMITING}, "name=systemd": "systemd", "": "unified"}
+"""Those of /proc/self/cgroup in which a board gets a group of its own, and where they are mounted. In the last two
+nspawn would otherwise put all boards' services into the same groups."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _NETS = 250
+_CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_MKNOD": 27}
+"""linux/capability.h; what root in an unprivileged container lacks."""
+
 _MNT_DETACH = 2
 
 
@@ -53,6 +60,10 @@ def unavailable() -> str:
     for program in ("systemd-nspawn", "debootstrap", "ip", "ssh", "nsenter"):
         if shutil.which(program) is None:
             return f"{program} is not installed (apt-get install systemd-container debootstrap iproute2 openssh-client)"
+    able = int(Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0], 16)
+    for name, bit in _CAPABILITIES.items():
+        if not able >> bit & 1:
+            return f"boards in containers need {name}, which this root has not"
     if "overlay" not in Path("/proc/filesystems").read_text():
         return "this kernel has no overlay file system"
     return ""
@@ -104,7 +115,7 @@ class Board:
         """Boot, and wait until everything that starts with the board has started."""
         assert self._nspawn is None, "it runs already"
         groups = self._control_groups()
-        rw = " ".join(f"mount -o remount,bind,rw {_CGROUPS / name} &&" for name, _ in groups)
+        rw = " ".join(f"mount -o remount,bind,rw {_CGROUPS / name} &&" for name in _LIMITING if name in groups)
         console = (self._folder / "console").open("ab")
         self._nspawn = subprocess.Popen(
             [
@@ -113,7 +124,8 @@ class Board:
                 f"--directory={self.root}",
                 f"--machine={self._net}",
                 f"--network-namespace-path=/run/netns/{self._net}",
-                "--capability=CAP_NET_ADMIN",
+                # What systemd on a board has too: to set up services' networks, and OOMScoreAdjust= below 0.
+                "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
                 "--register=no",
                 "--keep-unit",
                 "--kill-signal=SIGRTMIN+3",
@@ -319,24 +331,26 @@ class Board:
             f"  StrictHostKeyChecking accept-new\n  UserKnownHostsFile {known}\n"
         )
 
-    def _control_groups(self) -> list[tuple[str, Path]]:
-        """A child of this process's own group in each controller of version 1 that is here."""
-        groups = []
+    def _control_groups(self) -> dict[str, Path]:
+        """A child of this process's own group in each hierarchy that is here, by where that is mounted."""
+        groups = {}
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, names, own = line.split(":", 2)
-            if names in _CONTROLLERS and (_CGROUPS / names / own.lstrip("/") / "cgroup.procs").exists():
-                group = _CGROUPS / names / own.lstrip("/") / self._net
-                group.mkdir(exist_ok=True)
-                groups.append((names, group))
+            mounted = _HIERARCHIES.get(names)
+            if mounted == "unified" and not (_CGROUPS / mounted).exists():
+                mounted = "."  # version 2 alone
+            if mounted is not None and (_CGROUPS / mounted / own.lstrip("/") / "cgroup.procs").exists():
+                groups[mounted] = _CGROUPS / mounted / own.lstrip("/") / self._net
+                groups[mounted].mkdir(exist_ok=True)
         return groups
 
     def _remove_control_groups(self) -> None:
-        for _, group in self._control_groups():
+        for group in self._control_groups().values():
             _remove_tree(group)
 
 
-def _join(groups: list[tuple[str, Path]]) -> None:
-    for _, group in groups:
+def _join(groups: dict[str, Path]) -> None:
+    for group in groups.values():
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 STATE, CREDENTIALS = Path(os.environ["STATE_DIRECTORY"]), Path(os.environ["CREDENTIALS_DIRECTORY"])
+OWN_GROUP = next(Path("/sys/fs/cgroup").glob("**/system.slice/vigild.service"))
 
 libc = ctypes.CDLL(None, use_errno=True)
 found = {}
@@ -66,7 +67,7 @@ attempt("write /usr", lambda: write("/usr/probe"))
 attempt("write /etc", lambda: write("/etc/vigild/probe"))
 attempt("write /opt", lambda: write("/opt/vigild/probe"))
 attempt("write /proc/sys", lambda: write("/proc/sys/kernel/core_uses_pid"))
-attempt("write cgroup", lambda: Path("/sys/fs/cgroup/systemd/system.slice/vigild.service/probe").mkdir())
+attempt("write cgroup", lambda: (OWN_GROUP / "probe").mkdir())
 attempt("write state", lambda: write(STATE / "probe"))
 attempt("write tmp", lambda: write("/tmp/probe"))
 attempt("list home", lambda: list(Path("/home/pi").iterdir()))

@@ -26,9 +26,10 @@ else:
 
 REPO = Path(__file__).resolve().parents[2]
 
-SUITE = "bookworm"
-PYTHON = "3.11"
-"""Of that suite."""
+SUITE = os.environ.get("VIGILD_SUITE", "bookworm")
+"""Debian's release: bookworm has systemd 252, trixie 257."""
+
+PYTHON = {"bookworm": "3.11", "trixie": "3.13"}[SUITE]
 
 MIRROR = os.environ.get("VIGILD_DEBIAN_MIRROR", "")
 """Where its packages come from; debootstrap's own choice by default."""
@@ -132,7 +133,9 @@ def dependencies() -> Path:
     wanted = [*project["dependencies"], *extras["daemon"], *extras["litert"]]
     with made_once(cache() / f"wheels-{key(PYTHON, platform.machine(), *wanted)}") as folder:
         if folder is not None:
-            platforms = [f"manylinux_2_{minor}_{platform.machine()}" for minor in (36, 35, 34, 31, 28, 27, 17)]
+            platforms = [
+                f"manylinux_2_{minor}_{platform.machine()}" for minor in (36, 35, 34, 31, 28, 27, 17)
+            ]  # bookworm's glibc is 2.36
             tags = [f"--platform={tag}" for tag in (*platforms, f"manylinux2014_{platform.machine()}")]
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
             _run([*pip, f"--python-version={PYTHON}", "--only-binary=:all:", *tags, f"--target={folder}", *wanted])

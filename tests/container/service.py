@@ -8,6 +8,11 @@ from board import Board
 
 from system.harness import Client
 
+GROUP = (
+    "$(ls -d /sys/fs/cgroup/system.slice/vigild.service /sys/fs/cgroup/systemd/system.slice/vigild.service 2>/dev/null)"
+)
+"""The service's control group, of version 2 or 1, for a shell in the container."""
+
 SOCKET = "/run/vigild/vigild.sock"
 
 
@@ -35,7 +40,7 @@ def main_pid(board: Board, unit: str = "vigild.service") -> int:
 
 def pids(board: Board, word: str) -> list[int]:
     """Processes of the service with this on their command line, in the container's own numbers."""
-    group = board.run("cat /sys/fs/cgroup/systemd/system.slice/vigild.service/cgroup.procs", check=False).split()
+    group = board.run(f"cat {GROUP}/cgroup.procs 2>/dev/null || true").split()
     return [pid for pid in map(int, group) if word in board.run(f"tr '\\0' ' ' </proc/{pid}/cmdline", check=False)]
 
 

@@ -10,23 +10,24 @@ from typing import Any
 
 import pytest
 from board import Board
-from service import configure, drop_in, network, show
+from service import configure, drop_in, main_pid, network, show
 
 PROBE = Path(__file__).with_name("probe.py")
 CONFIG = (
     '[camera.probe]\nsource = "exec:/usr/bin/python3 /opt/probe.py /var/lib/vigild/probe.json"\nopen_timeout = "60 s"\n'
 )
 
+CAP_SYS_RESOURCE = 24
+"""linux/capability.h"""
+
 CLOSED_DEVICE = "test -e /dev/vigild-closed || mknod -m 666 /dev/vigild-closed c 10 229"
 """Another node of /dev/fuse, which this kernel has."""
-
-REFUSED = {"EPERM", "EACCES", "EROFS", "EAFNOSUPPORT", "ENOENT"}
 
 
 def probed(board: Board) -> dict[str, Any]:
     configure(board, CONFIG)
     board.push(PROBE, "/opt/probe.py")
-    board.run("rm -f /var/lib/vigild/probe.json; systemctl --no-block start vigild")
+    board.run("rm -f /var/lib/vigild/probe.json; systemctl --no-block restart vigild")
     path = "/var/lib/vigild/probe.json"
     text = board.wait_for(lambda: board.run(f"cat {path} 2>/dev/null", check=False), "the probe has written")
     found: dict[str, Any] = json.loads(text)
@@ -45,33 +46,33 @@ def found(shared_board: Board) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("attempted", "because_of"),
+    ("attempted", "answer", "because_of"),
     [
-        ("write /usr", "ProtectSystem="),
-        ("write /etc", "ProtectSystem="),
-        ("write /opt", "ProtectSystem="),
-        ("write /proc/sys", "ProtectKernelTunables="),
-        ("write cgroup", "ProtectControlGroups="),
-        ("list home", "ProtectHome="),
-        ("read secrets", "LoadCredential="),
-        ("open closed device", "DevicePolicy="),
-        ("user namespace", "RestrictNamespaces="),
-        ("mount namespace", "RestrictNamespaces="),
-        ("writable code", "MemoryDenyWriteExecute="),
-        ("personality", "LockPersonality="),
-        ("realtime", "RestrictRealtime="),
-        ("priority", "SystemCallFilter=~@resources"),
-        ("set-uid file", "RestrictSUIDSGID="),
-        ("mount", "SystemCallFilter="),
-        ("ptrace", "SystemCallFilter="),
-        ("clock", "ProtectClock="),
-        ("host name", "ProtectHostname="),
-        ("AF_INET", "RestrictAddressFamilies="),
-        ("AF_PACKET", "RestrictAddressFamilies="),
+        ("write /usr", "EROFS", "ProtectSystem="),
+        ("write /etc", "EACCES", "ProtectSystem=, and the owner"),
+        ("write /opt", "EROFS", "ProtectSystem="),
+        ("write /proc/sys", "EACCES", "ProtectKernelTunables=, and the owner"),
+        ("write cgroup", "EROFS", "ProtectControlGroups="),
+        ("list home", "EACCES", "ProtectHome="),
+        ("read secrets", "EACCES", "LoadCredential=, which reads them as root"),
+        ("open closed device", "EPERM", "DevicePolicy= and DeviceAllow="),
+        ("user namespace", "EPERM", "RestrictNamespaces="),
+        ("mount namespace", "EPERM", "RestrictNamespaces="),
+        ("writable code", "EPERM EACCES", "MemoryDenyWriteExecute="),  # by seccomp, or by a newer kernel's own means
+        ("personality", "EPERM", "LockPersonality="),
+        ("realtime", "EPERM", "RestrictRealtime="),
+        ("priority", "EPERM", "SystemCallFilter=~@resources"),
+        ("set-uid file", "EPERM", "RestrictSUIDSGID="),
+        ("mount", "EPERM", "SystemCallFilter="),
+        ("ptrace", "EPERM", "SystemCallFilter="),
+        ("clock", "EPERM", "ProtectClock="),
+        ("host name", "EPERM", "ProtectHostname="),
+        ("AF_INET", "EAFNOSUPPORT", "RestrictAddressFamilies="),
+        ("AF_PACKET", "EAFNOSUPPORT", "RestrictAddressFamilies="),
     ],
 )
-def test_what_it_cannot_do(found: dict[str, Any], attempted: str, because_of: str) -> None:
-    assert found[attempted] in REFUSED, because_of
+def test_what_it_cannot_do(found: dict[str, Any], attempted: str, answer: str, because_of: str) -> None:
+    assert found[attempted] in answer.split(), because_of
 
 
 @pytest.mark.parametrize("attempted", ["write state", "write tmp", "open null", "AF_NETLINK", "libusb"])
@@ -108,7 +109,11 @@ def test_what_it_sees(found: dict[str, Any]) -> None:
 
 
 def test_limits_are_the_kernels(found: dict[str, Any], shared_board: Board) -> None:
-    assert found["oom_score_adj"] >= -100
+    hub = int(shared_board.run(f"cat /proc/{main_pid(shared_board)}/oom_score_adj"))
+    assert found["oom_score_adj"] == hub + 300, "workers go before the hub, and so does what they start"
+    capabilities = int(shared_board.run("sed -n 's/^CapEff:\t//p' /proc/1/status"), 16)
+    if capabilities & 1 << CAP_SYS_RESOURCE:  # on a machine that is itself confined systemd lets it be
+        assert hub == -100
     group = "system.slice/vigild.service"
     tasks = shared_board.run(f"cat /sys/fs/cgroup/pids/{group}/pids.max /sys/fs/cgroup/{group}/pids.max", check=False)
     assert "256" in tasks.split()
@@ -124,8 +129,10 @@ def test_with_the_drop_in_it_has_the_network_and_nothing_more(board: Board) -> N
     found = probed(board)
     assert found["AF_INET"] == "done"
     assert "host0" in found["interfaces"]
-    for attempted in ("AF_PACKET", "write /etc", "open closed device", "mount", "user namespace", "writable code"):
-        assert found[attempted] in REFUSED, attempted
+    assert found["AF_PACKET"] == "EAFNOSUPPORT"
+    assert found["write /usr"] == "EROFS"
+    for attempted in ("open closed device", "mount", "user namespace", "writable code"):
+        assert found[attempted] in ("EPERM", "EACCES"), attempted
 
 
 # ---- as systemd itself judges it

@@ -171,8 +171,7 @@ def test_digest_authentication(rig: CameraRig) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("page", "is a web page (text/html), not a stream"),
-        ("still", "is a single picture"),
+        ("page", 'is a web page that begins "<html><img src=/stream></html>", not a stream'),
         ("missing", "the server answered 404 Not Found"),
     ],
 )
@@ -265,6 +264,16 @@ def test_a_snapshot_of_a_jpeg_source_is_its_jpeg(rig: CameraRig, mjpeg: Server) 
     answer, data = rig.snapshot("cam", [Overlay(frame=frame.frame, boxes=[])])
     assert (answer.width, answer.height) == (640, 480)
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("path", ["still", "still?no-length", "still?one-part"])
+def test_a_picture_alone_is_asked_for_again_and_again(rig: CameraRig, mjpeg: Server, path: str) -> None:
+    rig.add("cam", http(mjpeg, path, fps=20))
+    link = rig.attach("cam")
+    opened = rig.until(CameraOpened)
+    assert (opened.live, opened.fps, "a picture alone" in opened.detail) == (True, 20, True)
+    flows(link, 40)
+    assert rig.seen(CameraLost) is None, "that it never changes is no fault: each was asked for"
 
 
 def test_nobody_listens(rig: CameraRig) -> None:

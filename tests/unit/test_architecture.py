@@ -16,7 +16,7 @@ FORGE = SourceTree(ROOT / "models" / "forge")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *("", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
-        *("plain", "runtimes", "tensor", "v4l2"),
+        *("minscores", "openfiles", "plain", "runtimes", "stdio", "tensor", "v4l2"),
     ),
     ("config",),
     ("log",),
@@ -39,7 +39,7 @@ PEERS = {
 """Who may be imported on one's own floor."""
 
 ONLY = {
-    "budget": {"board", "config"},
+    "budget": {"board", "catalogue", "config"},
     "client": {"wire"},
     "perception": {"config", "ipc"},
 }

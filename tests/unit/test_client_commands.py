@@ -195,6 +195,7 @@ def test_orders_reach_the_hub_and_its_answer_is_shown(hub: Running) -> None:
         (("reload",), "reload: None"),
         (("swap", "m.tflite", "--threads", "2"), "swap: /m.tflite"),
         (("swap", "--name", "coco"), "swap: UNSET"),
+        (("swap", "coco"), "swap: UNSET"),
     ]:
         assert vigild(*words, "--socket", hub.path).stdout == shown + "\n"
     assert hub.api.orders[0] == ("model.min_score", 0.4)

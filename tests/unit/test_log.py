@@ -67,6 +67,13 @@ def test_a_workers_line_is_logged_as_its_own(caplog: pytest.LogCaptureFixture) -
     ]
 
 
+def test_what_a_library_says_is_relayed_without_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("vigild").propagate = True
+    caplog.set_level(logging.DEBUG, "vigild")
+    log.relay("[rtsp @ 0x1] cannot open rtsp://viewer:secret@10.0.0.7/", "camera.front")
+    assert [r.message for r in caplog.records] == ["[rtsp @ 0x1] cannot open rtsp://***@10.0.0.7/"]
+
+
 def test_a_condition_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("vigild").propagate = True
     caplog.set_level(logging.INFO, "vigild")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vigild.ipc.messages import Detection, Result
+from vigild.minscores import MinScores
 from vigild.perception.chain import Chain
 from vigild.perception.filter import Filter
 from vigild.perception.observation import Observation, observed
@@ -43,12 +44,12 @@ def kept(filter_: Filter, observation: Observation) -> tuple[list[str], bool]:
 
 
 def test_below_the_threshold_nothing_is_reported() -> None:
-    filter_ = Filter(min_score=0.5, max_results=20)
+    filter_ = Filter(scores=MinScores(configured=0.5), max_results=20)
     assert kept(filter_, seen(detection("cat", 0.5), detection("dog", 0.49))) == (["cat"], False)
 
 
 def test_beyond_the_limit_the_rest_is_cut_and_that_is_said() -> None:
-    filter_ = Filter(min_score=0.5, max_results=2)
+    filter_ = Filter(scores=MinScores(configured=0.5), max_results=2)
     three = seen(detection("a", 0.9), detection("b", 0.8), detection("c", 0.7))
     assert kept(filter_, three) == (["a", "b"], True)
     assert kept(filter_, seen(detection("a", 0.9), detection("b", 0.8), detection("c", 0.3))) == (["a", "b"], False)
@@ -56,18 +57,18 @@ def test_beyond_the_limit_the_rest_is_cut_and_that_is_said() -> None:
 
 def test_labels_that_are_not_wanted_take_no_place() -> None:
     both = seen(detection("cat", 0.9), detection("dog", 0.8))
-    assert kept(Filter(min_score=0.5, max_results=1, allowed=["dog"]), both) == (["dog"], False)
-    assert kept(Filter(min_score=0.5, max_results=1, denied=["cat"]), both) == (["dog"], False)
+    assert kept(Filter(scores=MinScores(configured=0.5), max_results=1, allowed=["dog"]), both) == (["dog"], False)
+    assert kept(Filter(scores=MinScores(configured=0.5), max_results=1, denied=["cat"]), both) == (["dog"], False)
 
 
 def test_a_label_may_have_a_threshold_of_its_own() -> None:
-    filter_ = Filter(min_score=0.5, max_results=20, min_scores={"person": 0.3, "cat": 0.8})
+    filter_ = Filter(scores=MinScores(own={"person": 0.3, "cat": 0.8}), max_results=20)
     found = seen(detection("person", 0.35), detection("cat", 0.7), detection("dog", 0.6), detection("bird", 0.35))
     assert kept(filter_, found) == (["dog", "person"], False)
 
 
 def test_what_the_detector_cut_off_matters_only_if_all_it_passed_is_reported() -> None:
-    filter_ = Filter(min_score=0.5, max_results=20)
+    filter_ = Filter(scores=MinScores(configured=0.5), max_results=20)
     assert kept(filter_, seen(detection("a", 0.9), truncated=True)) == (["a"], True)
     assert kept(filter_, seen(detection("a", 0.9), detection("b", 0.1), truncated=True)) == (["a"], False)
 
@@ -96,7 +97,7 @@ def _fields(observation: Observation) -> dict[str, Any]:
 
 
 def test_a_step_remembers_and_its_successor_goes_on_with_it() -> None:
-    chain = Chain([Filter(min_score=0.5, max_results=20), Count()])
+    chain = Chain([Filter(scores=MinScores(configured=0.5), max_results=20), Count()])
     assert [chain.observe(seen(), 0).frame for _ in range(3)] == [1, 2, 3]
     chain.change([Count(10)])
     assert chain.observe(seen(), 0).frame == 13

@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from vigild.config.schema import ModelConfig
 from vigild.detector.model import load
+from vigild.minscores import MinScores
 from vigild.tune import cocofile
 from vigild.tune.accuracy import Seen, coco, look
 from vigild.tune.agreement import Found
@@ -130,7 +131,7 @@ def test_real_models_on_real_pictures(path: Path) -> None:
     marked = cocofile.read(ANNOTATIONS)
     wanted = {image.file_name for image in marked.images}
     model = load(config, "xnnpack", "auto")
-    seen = look(model, pictures(str(EVAL), 100, wanted), everything=True, min_score=0.5, limit=MAX_DETECTIONS)
+    seen = look(model, pictures(str(EVAL), 100, wanted), everything=True, scores=MinScores(), limit=MAX_DETECTIONS)
     assert len(seen) == len(marked.images)
     ours = coco(seen, model.labels, marked)
     assert ours is not None

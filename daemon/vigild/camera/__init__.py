@@ -10,6 +10,7 @@
 `frames`       a frame that is held, and the buffers it lives in
 `convert`      pixels into the bytes of an input tensor
 `orientation`  rotate, flip and EXIF as one of eight
+`exif`         how a picture file says it is to be turned
 `jpeg`         JPEG headers, and decoding at reduced size
 `health`       frozen and blank pictures
 `backoff`      when to try again

@@ -23,7 +23,7 @@ from vigild.camera.frames import Buffers, Frame
 from vigild.camera.limits import Limits
 from vigild.camera.orientation import Orientation
 from vigild.camera.outlet import Outlet
-from vigild.camera.snapshot import HeldFrames
+from vigild.camera.snapshot import KEEP_INFERRED, HeldFrames
 from vigild.camera.sources.base import Opened
 from vigild.config.changes import reopens
 from vigild.config.schema import CameraConfig
@@ -222,6 +222,11 @@ class Delivery:
         """What the hub allows from now on; see SetLimits."""
         self.limits.cap("hub", max_fps)
         self.limits.hold(holds)
+
+    def trim(self, on: bool) -> None:
+        """Memory is short: hold as little as a snapshot needs, and keep no spare buffers."""
+        self.held.keep = 1 if on else KEEP_INFERRED
+        self.buffers.trim()
 
     def configure(self, config: CameraConfig) -> None:
         """Take up changed settings."""

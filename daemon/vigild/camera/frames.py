@@ -102,6 +102,10 @@ class Buffers:
                 return pixels
         return np.empty((height, width, CHANNELS), np.uint8)
 
+    def trim(self) -> None:
+        """Let go of those that nobody uses."""
+        self._free.clear()
+
     def give_back(self, pixels: Pixels | None) -> None:
         if pixels is not None and len(self._free) < self._keep:
             self._free.append(pixels)

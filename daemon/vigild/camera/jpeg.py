@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from vigild.camera import exif
 from vigild.camera.orientation import Orientation, Pixels
 
 SOI = b"\xff\xd8"
@@ -24,8 +25,10 @@ _SOS = 0xDA
 _APP1 = 0xE1
 # Frame headers of ITU-T T.81 table B.1: C0..CF without DHT (C4), JPG (C8) and DAC (CC).
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers without a length: TEM, RST0..7, SOI."""
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""Markers without a length that may stand anywhere: TEM, RST0..7."""
+_BOUNDS = frozenset({0xD8, 0xD9})
+"""SOI and EOI: here the picture is over, or another begins."""
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -33,9 +36,6 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-
-_EXIF_ORIENTATION_TAG = 0x0112
-_MAX_IFD_ENTRIES = 512
 
 
 class Header(NamedTuple):
@@ -53,16 +53,22 @@ def parse_header(data: bytes) -> Header | None:
     if data[:2] != SOI:
         return None
     width = height = 0
-    exif = 1
+    turned: int | None = None
     has_tables = False
     at, end = 2, len(data)
     while at + 4 <= end:
         if data[at] != 0xFF:
-            return None
+            # Cameras and editors leave stray bytes between segments; decoders pass them, and so do we.
+            at = data.find(b"\xff", at)
+            if at < 0:
+                break
+            continue
         marker = data[at + 1]
-        if marker == 0xFF or marker in _STANDALONE:
+        if marker in (0xFF, 0x00) or marker in _STANDALONE:
             at += 1 if marker == 0xFF else 2
             continue
+        if marker in _BOUNDS:
+            break
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if length < 2:
             return None
@@ -71,36 +77,15 @@ def parse_header(data: bytes) -> Header | None:
             width = int.from_bytes(data[at + 7 : at + 9], "big")
         elif marker == _DHT:
             has_tables = True
-        elif marker == _APP1:
-            exif = _exif_orientation(data[at + 4 : at + 2 + length])
+        elif marker == _APP1 and turned is None:
+            # Further APP1 segments hold XMP, or the rest of long EXIF data: the first tag is the one.
+            turned = exif.tag(data[at + 4 : at + 2 + length])
         elif marker == _SOS:
             break
         at += 2 + length
     if not width or not height:
         return None
-    return Header(width, height, Orientation.from_exif(exif), has_tables)
-
-
-def _exif_orientation(segment: bytes) -> int:
-    """The orientation tag of an APP1 segment; 1 (upright) when there is none."""
-    if segment[:6] != b"Exif\0\0" or len(segment) < 14:
-        return 1
-    tiff = segment[6:]
-    order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
-    if order is None:
-        return 1
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(tiff[at : at + size], "little" if order == "little" else "big")
-
-    ifd = number(4, 4)
-    for i in range(min(number(ifd, 2), _MAX_IFD_ENTRIES)):
-        entry = ifd + 2 + 12 * i
-        if entry + 12 > len(tiff):
-            break
-        if number(entry, 2) == _EXIF_ORIENTATION_TAG:
-            return number(entry + 8, 2)
-    return 1
+    return Header(width, height, Orientation.from_exif(turned or exif.UPRIGHT), has_tables)
 
 
 def reduction(width: int, height: int, need_width: int, need_height: int) -> int:

@@ -60,6 +60,10 @@ class CameraThread(threading.Thread):
         """Close the outlet of this number."""
         self._delivery.post(lambda: self._delivery.detach(number))
 
+    def trim(self, on: bool) -> None:
+        """Memory is short: hold as little as can be, now and, if `on`, from now on."""
+        self._delivery.post(lambda: self._delivery.trim(on))
+
     def limit(self, max_fps: float, holds: list[str]) -> None:
         """Deliver no more than this; the source stays open. See SetLimits."""
         self._delivery.post(lambda: self._delivery.limit(max_fps, holds))

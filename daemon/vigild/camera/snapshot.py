@@ -36,6 +36,8 @@ class HeldFrames:
         self._frames: dict[int, Frame] = {}
         self._inferred: deque[Frame] = deque()
         self._borrowed: list[Frame] = []
+        self.keep = KEEP_INFERRED
+        """Inferred frames held; the camera's thread sets it."""
 
     # ---- the camera's thread
 
@@ -47,7 +49,7 @@ class HeldFrames:
     def inferred(self, frame: Frame) -> None:
         """A detector acknowledged it and no other has it: held until newer ones come."""
         self._inferred.append(frame)
-        while len(self._inferred) > KEEP_INFERRED:
+        while len(self._inferred) > self.keep:
             self.drop(self._inferred.popleft())
 
     def drop(self, frame: Frame) -> None:
@@ -81,7 +83,9 @@ def encode(frame: Frame, orientation: Orientation, overlay: Overlay | None) -> b
     orientation = picture.orientation.then(orientation)
     if picture.data is not None:
         header = jpeg.parse_header(picture.data)
-        if overlay is None and orientation.is_identity and header is not None and header.has_tables:
+        # Whoever shows the file turns it as its EXIF data say: these must have nothing to say.
+        plain = orientation.is_identity and header is not None and header.orientation.is_identity
+        if overlay is None and plain and header is not None and header.has_tables:
             return picture.data
         pixels = jpeg.decode(picture.data)
         if pixels is None:

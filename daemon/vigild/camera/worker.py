@@ -7,6 +7,7 @@ Each camera has a thread of its own; nothing here waits for one.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import select
@@ -32,10 +33,11 @@ from vigild.ipc.messages import (
     Snapshot,
     TakeSnapshot,
     ToCamera,
+    Trim,
 )
 from vigild.ipc.progress import Progress, Stage
 from vigild.ipc.ring import RingWriter
-from vigild.ipc.worker import Inherited
+from vigild.ipc.worker import Inherited, trim
 
 HEARTBEAT_S = 0.5
 STATS_EVERY_S = 1.0
@@ -104,6 +106,11 @@ class CameraWorker:
             camera = self._cameras.get(message.camera)
             if camera is not None:
                 camera.limit(message.max_fps, message.holds)
+        elif isinstance(message, Trim):
+            for camera in self._cameras.values():
+                camera.trim(message.on)
+            gc.collect()
+            trim()
         elif isinstance(message, TakeSnapshot):
             self._snapshot(message)
         elif isinstance(message, RemoveCamera):
@@ -157,7 +164,8 @@ class CameraWorker:
         overlays = {overlay.frame: overlay for overlay in message.results}
         frame = camera.held.borrow(overlays)
         if frame is None:
-            self.tell(Snapshot(request=message.request, error=f"camera {message.camera} holds no inferred frame now"))
+            error = f"camera {message.camera} holds no inferred frame now"
+            self.tell(Snapshot(request=message.request, error=error, passed=True))
             return
         try:
             overlay = overlays[frame.number] if message.annotate else None

@@ -11,6 +11,7 @@ of the same file, or when the caller can check the whole by its hash.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import http.client
@@ -68,13 +69,15 @@ class Partial:
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(target.name + ".part")
         self._about = target.with_name(target.name + ".part.json")
+        self._made: list[Path] = []
+        """Folders that were not there before, the innermost first."""
         self.file: BinaryIO
 
     def __enter__(self) -> Partial:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         while True:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folders()
                 self.file = os.fdopen(os.open(self.path, flags, 0o644), "r+b", buffering=0)
             except OSError as error:
                 raise disk_fault(self.path, error) from None
@@ -95,6 +98,14 @@ class Partial:
         self.file.close()
         if empty:
             self.remove()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # what holds something stays
+                folder.rmdir()
+
+    def _make_folders(self) -> None:
+        parents = self.path.parent
+        self._made += [folder for folder in (parents, *parents.parents) if not folder.exists()]
+        parents.mkdir(parents=True, exist_ok=True)
 
     def size(self) -> int:
         return os.fstat(self.file.fileno()).st_size

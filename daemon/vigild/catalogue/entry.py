@@ -76,6 +76,8 @@ class Variant(msgspec.Struct, kw_only=True, frozen=True):
     std: tuple[float, float, float] | None = None
     color: ColorOrder = "rgb"
     resize: Resize = "squash"
+    min_score: dict[str, float] = {}
+    """By label: the score from which a detection of the class is worth reporting; others: vigild.minscores.DEFAULT."""
     note: str = ""
 
 

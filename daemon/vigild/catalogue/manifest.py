@@ -50,6 +50,8 @@ _SHARED: dict[str, Type] = {
     "color": Choice(("rgb", "bgr")),
     "resize": Choice(("squash", "letterbox")),
 }
+_SCORE = Number(ge=0, le=1)
+_MAX_CLASSES = 1000
 """Keys of a variant that an entry may give for all of its variants."""
 
 _ENTRY: dict[str, Type] = {"description": _TEXT, "publisher": _TEXT, **_SHARED}
@@ -70,9 +72,9 @@ _VARIANT: dict[str, Type] = {
     "note": _TEXT,
     **_SHARED,
 }
-# Not plain values: url is a text or an array, anchors and variant are tables.
-_ENTRY_KEYS = [*_ENTRY, "anchors", "variant"]
-_VARIANT_KEYS = [*_VARIANT, "url", "anchors"]
+# Not plain values: url is a text or an array; anchors, min_score and variant are tables.
+_ENTRY_KEYS = [*_ENTRY, "anchors", "min_score", "variant"]
+_VARIANT_KEYS = [*_VARIANT, "url", "anchors", "min_score"]
 
 
 class Manifest(NamedTuple):
@@ -133,7 +135,8 @@ class _Reader:
         anchors = self._anchors(table, values, "")
         if anchors is not None:
             values["anchors"] = anchors
-        shared = {key: value for key, value in values.items() if key in (*_SHARED, "anchors")}
+        values |= self._min_score(table, "")
+        shared = {key: value for key, value in values.items() if key in (*_SHARED, "anchors", "min_score")}
         variants = self._variants(table.get("variant"), shared)
         if self.problems:
             return None
@@ -174,6 +177,7 @@ class _Reader:
         before = len(self.problems)
         values = self._values(table, _VARIANT, _VARIANT_KEYS, place)
         anchors = self._anchors(table, values, place)
+        values |= self._min_score(table, place)
         urls = self._urls(table.get("url", []), bool(values.get("sha256")), place)
         for key, meaning in (("name", "what to call it"), ("file", "the .tflite file")):
             if key not in table:
@@ -248,6 +252,22 @@ class _Reader:
             given = " and ".join(decoding.kinds()) or "none"
             self._problem(place, f"anchors: found {given} of explicit, ssd and grid; give exactly one")
         return decoding
+
+    def _min_score(self, table: Mapping[str, object], place: str) -> dict[str, dict[str, float]]:
+        """{"min_score": label to score}; empty when the table does not say."""
+        if "min_score" not in table:
+            return {}
+        given = table["min_score"]
+        if not isinstance(given, Mapping) or len(given) > _MAX_CLASSES:
+            self._problem(place, f"min_score: found {show(given)}, expected scores by label: {{ person = 0.4 }}")
+            return {}
+        scores: dict[str, float] = {}
+        for label, value in given.items():
+            try:
+                scores[label] = float(check(_SCORE, value))
+            except Fault as fault:
+                self._problem(place, f"min_score.{label}: {fault}")
+        return {"min_score": scores}
 
     def _urls(self, value: object, known_hash: bool, place: str) -> tuple[str, ...]:
         urls = [value] if isinstance(value, str) else value

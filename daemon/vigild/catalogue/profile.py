@@ -17,7 +17,7 @@ from typing import Annotated
 
 import msgspec
 
-from vigild import plain
+from vigild import files, plain
 from vigild.board.identity import model_name, processor
 from vigild.catalogue import store
 
@@ -209,12 +209,7 @@ def load(path: Path) -> Profile:
 def save(path: Path, profile: msgspec.Struct) -> None:
     """Write whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".new")
-    with partial.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(profile), indent=1) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    files.write_whole(path, msgspec.json.format(msgspec.json.encode(profile), indent=1) + b"\n")
 
 
 def merged(old: Profile | None, board: Board, name: str, model: ModelProfile) -> Profile:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vigild import files
 from vigild.catalogue import store
 from vigild.catalogue.download import TIMEOUT_S, Download, DownloadError, Partial, Progress, disk_fault
 from vigild.catalogue.entry import Entry, ManifestError, Variant
@@ -168,8 +169,5 @@ def _check_kind(partial: Partial, url: str) -> None:
 
 def _record(target: Path, sha256: str) -> bool:
     """Keep the hash of a first download beside the file; returns True."""
-    path = store.record_path(target)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(f"{sha256}  {target.name}\n")
-    temporary.replace(path)
+    files.write_whole(store.record_path(target), f"{sha256}  {target.name}\n".encode())
     return True

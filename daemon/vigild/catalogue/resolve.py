@@ -43,6 +43,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     sha256_origin: str = "model.sha256"
     """What asks for `config.sha256`."""
     anchors: Decoding | None = None
+    min_scores: dict[str, float] = {}
+    """By label, of the manifest."""
     notes: tuple[str, ...] = ()
     """What was decided and why, for the log."""
     warnings: tuple[str, ...] = ()
@@ -185,6 +187,7 @@ def _with_manifest(
         variant=variant.name,
         sha256_origin=origin,
         anchors=_anchors(entry, variant),
+        min_scores=variant.min_score,
         notes=tuple(notes),
         warnings=tuple(warnings),
     )

@@ -6,9 +6,9 @@ Exit status 0 when the daemon would take it, 1 with one line for each problem ot
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from vigild import stdio
 from vigild.config import targets
 from vigild.config.document import key_text
 from vigild.config.load import ConfigError, load_file
@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
         config = load_file(args.file, args.overrides)
     except ConfigError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            stdio.complain(problem)
         return 1
     for warning in [*_absent(config), *unused(config)]:
-        print(f"{args.file}: warning: {warning}", file=sys.stderr)
+        stdio.complain(f"{args.file}: warning: {warning}")
     print(f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}")
     return 0
 

@@ -3,6 +3,7 @@
     vigild set model.min_score 0.6
     vigild pause front
     vigild swap other.tflite --labels other.txt
+    vigild swap coco_ssd_mobilenet_v1
 
 One module for five commands: which one, is the last word of the parser's `prog`.
 """
@@ -17,12 +18,13 @@ import msgspec
 
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client
+from vigild.config.names import is_model_file
 from vigild.decoding import decoded
 
 COMMANDS = ("set", "pause", "resume", "reload", "swap")
 
 _SWAP_TEXTS = {
-    "name": "an entry of the model manifest, instead of PATH",
+    "name": "the same as MODEL, for a name that looks like a file",
     "variant": "of a manifest entry",
     "labels": "label file, a line a class",
     "sha256": "refuse a file with another SHA-256",
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     elif command in ("pause", "resume"):
         parser.add_argument("camera", nargs="?", metavar="CAMERA", help="default: all")
     elif command == "swap":
-        parser.add_argument("path", nargs="?", metavar="PATH", help="the .tflite file")
+        parser.add_argument("model", nargs="?", metavar="MODEL", help="a .tflite file, or a name of the manifest")
         for name, text in _SWAP_TEXTS.items():
             parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
         parser.add_argument("--threads", type=int, metavar="N", help="threads of the interpreter")
@@ -79,7 +81,9 @@ def parse_value(text: str) -> Any:
 
 
 def _model(args: argparse.Namespace) -> dict[str, Any]:
-    given = {name: getattr(args, name) for name in ("path", *_SWAP_TEXTS, "threads")}
+    given = {name: getattr(args, name) for name in (*_SWAP_TEXTS, "threads")}
+    if args.model is not None:
+        given["path" if is_model_file(args.model) else "name"] = args.model
     return {
         name: str(Path(value).absolute()) if name in _FILES else value
         for name, value in given.items()

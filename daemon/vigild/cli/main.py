@@ -10,14 +10,13 @@ Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 3 no dae
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
-import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vigild import __version__
+from vigild import __version__, openfiles, stdio
 
 
 class Command(NamedTuple):
@@ -50,12 +49,53 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
+_LACKING = {
+    errno.EMFILE: "too many files are open for this process; raise the limit with ulimit -n, or LimitNOFILE= in a unit",
+    errno.ENFILE: "too many files are open on this machine; see fs.file-max in /proc/sys, and what holds them: lsof",
+    errno.ENOMEM: "the machine has no memory left",
+    errno.EAGAIN: "no process or thread can be started: raise the limit with ulimit -u, or TasksMax= in a unit",
+}
+"""By errno: what is missing, which is no fault of the program."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    stdio.open_all()
+    if refusal := openfiles.to_begin():
+        stdio.complain(f"vigild: {refusal}")
+        return EXIT_FAILED
+    stdio.notice_failures()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _command(arguments)
+        fault = stdio.stdout_fault()
+        # Kept quiet so far by argparse, for one. The daemon is not there for what it prints.
+        return status if fault is None or arguments[:1] == ["run"] else _failed(fault)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        return _failed(error)
+
+
+def _failed(error: OSError) -> int:
+    """What no command foresaw. A fault of the program itself stays a traceback: that is for its makers."""
+    fault = stdio.stdout_fault()
+    if fault is not None:
+        stdio.hush(sys.stdout)
+        if isinstance(fault, BrokenPipeError):
+            return 0  # the reader has seen enough (vigild config | head)
+        stdio.complain(f"vigild: what it prints cannot be written: {fault.strerror or fault}")
+        return EXIT_FAILED
+    if error.filename is not None:
+        stdio.complain(f"vigild: {error.filename}: {error.strerror or error}")
+    elif error.errno in _LACKING:
+        stdio.complain(f"vigild: {_LACKING[error.errno]}")
+    else:
+        raise error
+    return EXIT_FAILED
+
+
+def _command(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="vigild",
         description="Object detection for small boards: camera frames in, detections out on a local socket.",
@@ -72,28 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _missing(name, command, error)
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
-    args = parser.parse_args(arguments)
-    return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     try:
+        args = parser.parse_args(arguments)
         status = int(args.run(args))
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (vigild config | head): keep the interpreter from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    except SystemExit as ended:  # argparse: help, version, or wrong usage
+        status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
     except ValueError as error:
         problems = _config_problems(error)
         if problems is None:
             raise
         for problem in problems:
-            print(problem, file=sys.stderr)
-        return EXIT_USAGE
+            stdio.complain(problem)
+        status = EXIT_USAGE
+    return status
 
 
 def _config_problems(error: ValueError) -> list[str] | None:
@@ -105,11 +136,10 @@ def _config_problems(error: ValueError) -> list[str] | None:
 
 def _missing(name: str, command: Command, error: ImportError) -> int:
     if error.name == command.module:
-        print(f"vigild: the command {name} is not part of this installation", file=sys.stderr)
+        stdio.complain(f"vigild: the command {name} is not part of this installation")
     else:
-        print(
+        stdio.complain(
             f"vigild: the command {name} cannot start: {error}; "
-            'install what the daemon needs with: pip install "vigild[daemon,litert]"',
-            file=sys.stderr,
+            'install what the daemon needs with: pip install "vigild[daemon,litert]"'
         )
     return EXIT_FAILED

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 import msgspec
 
+from vigild import stdio
 from vigild.catalogue import library, store
 from vigild.catalogue.entry import Entry, ManifestError, Variant
 from vigild.catalogue.library import Library
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     found = library.load()
     for problem in found.problems:
-        print(f"vigild: {problem}", file=sys.stderr)
+        stdio.complain(f"vigild: {problem}")
     try:
         if args.action == "list":
             return _list(found, args.json)
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             return _verify([found.get(args.name)] if args.name else found.entries.values())
         return _pull(found, args.name, args.force, Path(args.folder) if args.folder else store.own_folder())
     except ManifestError as error:
-        print(f"vigild: {error.message}", file=sys.stderr)
+        stdio.complain(f"vigild: {error.message}")
         return 1
 
 
@@ -147,6 +148,8 @@ def _lines(entry: Entry, variant: Variant) -> Iterable[tuple[str, str]]:
     )
     if variant.coco_ap is not None:
         yield "COCO AP", f"{variant.coco_ap:.3f}" + (f" ({variant.coco_ap_source})" if variant.coco_ap_source else "")
+    if variant.min_score:
+        yield "scores", ", ".join(f"{label} from {score:.2f} on" for label, score in variant.min_score.items())
     yield "license", variant.license
     yield "labels", str(Path(entry.folder) / variant.labels) if variant.labels else ""
     if variant.anchors is not None or variant.anchors_file:
@@ -158,8 +161,6 @@ def _lines(entry: Entry, variant: Variant) -> Iterable[tuple[str, str]]:
         )
     yield "size", f"{variant.bytes} bytes" if variant.bytes else ""
     expected = store.expected_hash(variant, path) if path else variant.sha256
-    if variant.embedded:
-        expected = expected or "with the package"
     yield "sha256", expected or "not known; taken at the first download"
     for url in variant.url:
         yield "url", url + (f" ({variant.member} in it)" if variant.member else "")
@@ -209,7 +210,7 @@ def _pull(found: Library, name: str, force: bool, folder: Path) -> int:
             done = pull(entry, variant, folder, bar.update, force=force)
         except DownloadError as error:
             bar.end()
-            print(f"vigild: {label}: {error}.", file=sys.stderr)
+            stdio.complain(f"vigild: {label}: {error}.")
             status = 1
             continue
         bar.end()

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
     # must not kill a service that is about to be up. The hub installs its own handlers later.
+    from vigild import stdio
+
+    terminal = stdio.Terminal.of_this_process()
     early: list[int] = []
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: early.append(received))
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     # asyncio takes TLS along if it is there; the hub has no use for it and saves 2 MiB without.
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
 
-    from vigild import log
+    from vigild import log, openfiles
     from vigild.config import credentials, load
     from vigild.config.schema import Config
 
@@ -72,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
         found = v4l2.first_camera() or "testcard"
         config = read()
     log.set_level(config.daemon.log_level)
+    plan = openfiles.arrange(len(config.camera), config.daemon.max_clients)
+    if plan.refusal:
+        stdio.complain(f"vigild: {plan.refusal}")
+        return 1
+    if plan.warning:
+        log.logger("hub").warning("%s", plan.warning)
+    if signal.SIGHUP in early and terminal.gone():
+        return 0  # closed while it started
 
     from vigild.hub.main import main
 
@@ -84,4 +95,5 @@ def run(args: argparse.Namespace) -> int:
         # Under systemd the journal gets the log alone, not a line every second.
         show=not args.quiet and not log.to_journal(),
         early_signals=early,
+        terminal=terminal,
     )

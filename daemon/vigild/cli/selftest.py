@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from vigild import stdio
 from vigild.config.load import from_command_line
 
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 for line in report.lines(outcome):
                     print(line, flush=True)
     except ManifestError as error:
-        print(f"vigild: {error.message}", file=sys.stderr)
+        stdio.complain(f"vigild: {error.message}")
         return 1
     if args.json:
         sys.stdout.write(report.as_json(outcomes).decode() + os.linesep)

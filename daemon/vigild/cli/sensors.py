@@ -19,7 +19,7 @@ from vigild.board.budgets import Budgets, Configured, resolve
 from vigild.board.reader import BoardReader
 from vigild.board.readings import Frequency, Readings
 from vigild.board.thermal import Trip
-from vigild.cli.talk import add_socket_argument
+from vigild.cli.talk import EXIT_FAILED, EXIT_NO_DAEMON, add_socket_argument
 from vigild.client import Client, NoDaemon, ProtocolError, Refused
 from vigild.config.load import from_command_line
 from vigild.config.schema import BudgetConfig
@@ -74,7 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    process = _process(args)  # ConfigError is main's to print
+    try:
+        process = _process(args)  # ConfigError is main's to print
+    except NoDaemon as error:
+        print(f"vigild: {error}", file=sys.stderr)
+        return EXIT_NO_DAEMON
+    except (Refused, ProtocolError, OSError) as error:
+        print(f"vigild: {error}", file=sys.stderr)
+        return EXIT_FAILED
     board = Board(Path(args.sysfs_root), process.pids.get("hub"))
     budgets = resolve(process.configured, board)
     reader = BoardReader(board, budgets)

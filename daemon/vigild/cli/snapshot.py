@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from vigild import files
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client
 
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         if args.output == "-":
             sys.stdout.buffer.write(answer.picture)
             return
-        Path(args.output).write_bytes(answer.picture)
+        files.write_whole(Path(args.output), answer.picture)
         width, height = answer.size
         print(f"{args.output}: camera {answer.camera}, frame {answer.frame}, {width}x{height}")
 

@@ -6,11 +6,12 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage (argparse), 3 no daemon a
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 
+from vigild import stdio
 from vigild.client import NoDaemon, ProtocolError, Refused
+from vigild.files import CannotWrite
 
 EXIT_FAILED = 1
 EXIT_NO_DAEMON = 3
@@ -30,18 +31,21 @@ def talk(action: Callable[[], None]) -> int:
     try:
         action()
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except NoDaemon as error:
         return _fail(str(error), EXIT_NO_DAEMON)
-    except (Refused, ProtocolError, OSError) as error:
+    except (Refused, ProtocolError) as error:
         return _fail(str(error), EXIT_FAILED)
+    except CannotWrite as error:
+        return _fail(f"{error}.", EXIT_FAILED)
+    except OSError as error:
+        if error.filename is not None or stdio.stdout_fault():
+            raise  # main's: a file, or nobody takes what is printed
+        return _fail(f"the connection failed: {error.strerror or error}", EXIT_FAILED)
     return 0
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"vigild: {message}", file=sys.stderr)
+    stdio.complain(f"vigild: {message}")
     return code

@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import math
 import signal
-import sys
 from pathlib import Path
 
+from vigild import stdio
 from vigild.config.load import from_command_line
+from vigild.config.names import is_model_file
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from vigild.tune.race import Settings
     from vigild.tune.tasks import Pictures
 
-    files = [name for name in args.model if "/" in name or name.endswith(".tflite")]
+    files = [name for name in args.model if is_model_file(name)]
     if 0 < len(files) < len(args.model) or (len(args.model) > 1 and not files):
         return _fail("--model takes one name of the manifest, or .tflite files", EXIT_USAGE)
     if args.annotations and not args.images:
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"vigild: {message.rstrip('.')}.", file=sys.stderr)
+    stdio.complain(f"vigild: {message.rstrip('.')}.")
     return status
 
 

@@ -23,7 +23,7 @@ from vigild import plain
 from vigild.config import rules, targets
 from vigild.config.document import Document, DocumentError, KeyPath, key_text
 from vigild.config.fields import Choice, Field, Fixed, Flag, Items, Number, Text, Type
-from vigild.config.names import unknown
+from vigild.config.names import is_model_file, unknown
 from vigild.config.schema import OF_ONE_MODEL, Config
 from vigild.config.source import redact
 from vigild.config.tree import NAME, Section, find, tree
@@ -151,7 +151,7 @@ def _apply_arguments(document: Document, arguments: Mapping[str, str]) -> None:
         document.set(("camera",), {"camera": {"source": arguments["--source"]}}, "--source")
     if "--model" in arguments:
         model = arguments["--model"]
-        is_file = "/" in model or model.endswith(".tflite")
+        is_file = is_model_file(model)
         for key in OF_ONE_MODEL:
             document.remove(("model", key))
         document.set(("model", "path" if is_file else "name"), model, "--model")

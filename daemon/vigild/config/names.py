@@ -26,3 +26,8 @@ def unknown(name: str, value: object, section: Section, root: Section) -> str:
         if other.path and name in other.entries:
             return f"{found}; did you mean {'.'.join((*other.path, name))}?"
     return f"{found}; known are {', '.join(section.entries)}"
+
+
+def is_model_file(text: str) -> bool:
+    """Whether a model on the command line is a file's path; otherwise it is a name of the manifest."""
+    return "/" in text or text.endswith(".tflite")

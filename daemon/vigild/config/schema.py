@@ -209,7 +209,15 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         Resize,
         key("detector", "How a frame is fitted to the model's input: squash changes its shape, letterbox keeps it."),
     ] = "squash"
-    min_score: Annotated[float, key("live", "Detections below this score are not reported.", ge=0.0, le=1.0)] = 0.5
+    min_score: Annotated[
+        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
+        key(
+            "live",
+            "Detections below this score are not reported. Default: what the manifest says of the model, for each of "
+            "its classes, else 0.5.",
+            example="0.5",
+        ),
+    ] = None
     max_results: Annotated[int, key("live", "At most this many detections a frame, best first.", ge=1, le=1000)] = 20
     labels_allowed: Annotated[
         list[str], key("live", "Report only these labels; [] means all. Never together with labels_denied.")

@@ -2,7 +2,7 @@
 
 `model_file`, `facts`   what the file says about itself, read without the interpreter
 `flatbuffer`, `flexbuffer`, `metadata`   the formats inside it
-`input_spec`, `outputs`, `labels`   what is decided from that, once, at load
+`input_spec`, `outputs`, `labels`, `labelmap`   what is decided from that, once, at load
 `interpreter`           LiteRT or tflite-runtime, with a delegate
 `native_delegate`       libedgetpu, or a library of the user's own
 `model`                 all of it together: a model that is ready to run, or a `ModelError` of `errors`

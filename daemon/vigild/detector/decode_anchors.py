@@ -66,8 +66,9 @@ class AnchorDecoder:
         self._first = 1 if background else 0
         self._mask: Any = None
         """Kept between frames: 174 KB that need not be found and zeroed each time."""
-        self._allowed: Any = None
-        self._allowed_by: Filter | None = None
+        self._bound: Any = None
+        """By class: the score to reach."""
+        self._bounds_of: Filter | None = None
 
     def __call__(self, view: View, filter_: Filter) -> tuple[list[Detection], bool]:
         """(detections best first, whether max_results cut some off)."""
@@ -110,7 +111,9 @@ class AnchorDecoder:
             values = self._real(self._scores, scores[rows, columns])
             if self._activation == "sigmoid":
                 values = 1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
-        usable = self._reported(scores.shape[1] - first, filter_)[classes] & np.isfinite(values)
+        # What is not reported of a class has no threshold it could reach. Scores were compared exactly with the least.
+        bounds = self._bounds(scores.shape[1] - first, filter_)[classes]
+        usable = (values > bounds - 1e-9) & np.isfinite(values)
         if not usable.all():
             rows, classes, values = rows[usable], classes[usable], values[usable]
         if len(values) > MAX_CANDIDATES:
@@ -158,11 +161,12 @@ class AnchorDecoder:
     def _real(output: RawOutput, values: Any) -> Any:
         return (values.astype(np.float64) - output.zero_point) * output.scale
 
-    def _reported(self, classes: int, filter_: Filter) -> Any:
-        if self._allowed_by is not filter_:
-            self._allowed = np.array([filter_.label(i) is not None for i in range(classes)])
-            self._allowed_by = filter_
-        return self._allowed
+    def _bounds(self, classes: int, filter_: Filter) -> Any:
+        if self._bounds_of is not filter_:
+            reported = [filter_.label(i) is not None for i in range(classes)]
+            self._bound = np.array([filter_.least(i) if reported[i] else np.inf for i in range(classes)])
+            self._bounds_of = filter_
+        return self._bound
 
     def _corners(self, anchors: Any) -> Any:
         """Boxes (n, 4) float64: ymin, xmin, ymax, xmax, relative to the input."""

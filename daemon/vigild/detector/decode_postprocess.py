@@ -66,7 +66,7 @@ class PostProcessDecoder:
                 continue
             number = round(class_)
             label = filter_.label(number)
-            if label is None:
+            if label is None or score < filter_.least(number):
                 continue
             at = 4 * row
             box = place(boxes[at + left], boxes[at + top], boxes[at + right], boxes[at + bottom], view)

@@ -5,19 +5,21 @@
 
 Forms, told apart by looking at all lines: bare names, one a line (the line is the class);
 "16 cat" or "16:cat" on every line (the number is the class; numbers that run 1..classes count
-from one). A bare list whose first line is ???, background or the like is counted without that line,
-because detection outputs number the first real class 0. Rows that only fill a gap (empty, ???,
+from one); and what `labelmap` reads. A bare list whose first line is ???, background or the like is counted
+without that line, because detection outputs number the first real class 0. Rows that only fill a gap (empty, ???,
 n/a) give class_N.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from vigild import plain
+from vigild.detector import labelmap
 from vigild.detector.errors import ModelError
 
 MAX_FILE_BYTES = 256 * 1024
@@ -45,7 +47,11 @@ def parse(text: str, classes: int, origin: str) -> tuple[list[str], str]:
 
     Raises ModelError "labels" for what is no label file and "labels_mismatch" for another model's.
     """
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    found = labelmap.read(text, origin)
+    if found is not None and not (found.how == labelmap.ONE_LINE and classes == 1):
+        return _mapped(found, classes, origin)
+    lines = text.split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -60,12 +66,32 @@ def parse(text: str, classes: int, origin: str) -> tuple[list[str], str]:
     return _bare(lines, classes, origin)
 
 
-def _numbered(entries: list[tuple[int, str]], classes: int, origin: str) -> tuple[list[str], str]:
+def _mapped(found: labelmap.LabelMap, classes: int, origin: str) -> tuple[list[str], str]:
+    if found.numbered is not None:
+        names, how = _numbered(found.numbered, classes, origin, found.from_one)
+        return names, how.replace("numbered lines", found.how)
+    names = list(found.names or [])
+    if not names:
+        raise ModelError("labels", f"{origin} is {found.how} without a name in it; expected the classes' names.")
+    if len(names) > MAX_CLASSES:
+        raise ModelError("labels", f"{origin} has {len(names)} names; a label file has at most {MAX_CLASSES}.")
+    names, how = _bare(names, classes, origin)
+    return names, how.replace("bare lines", found.how)
+
+
+def _numbered(
+    entries: list[tuple[int, str]], classes: int, origin: str, from_one: bool = False
+) -> tuple[list[str], str]:
+    """`from_one`: the format's numbers begin at 1, whatever number the model's classes are."""
     first, last = entries[0][0], entries[-1][0]
     if last >= MAX_CLASSES:
         raise ModelError("labels", f"{origin} numbers a class {last}; numbers go up to {MAX_CLASSES - 1}.")
+    background = first == 0 and entries[0][1].strip().lower() in _BACKGROUND
     shift = 0
-    if classes and last == classes and (first >= 1 or entries[0][1].strip().lower() in _BACKGROUND):
+    if from_one or not classes:
+        # Where the model does not say how many classes it has, a list without a 0 tells by that what it begins at.
+        shift = int(background or (first >= 1 if from_one else first == 1))
+    elif last == classes and (first >= 1 or background):
         shift = 1
     names = [""] * (last + 1 - shift)
     for number, name in entries:
@@ -93,17 +119,44 @@ def _bare(lines: list[str], classes: int, origin: str) -> tuple[list[str], str]:
     return fill(names), how
 
 
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""Byte-order marks; UTF-32's first, as it begins with UTF-16's."""
+
+
+def decode(data: bytes) -> str | None:
+    """A label file's text, in UTF-8, -16 or -32, else in Windows-1252; None for what is no text."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding and b"\0" in data:
+        # UTF-16 without its mark: of names in Latin letters every second byte is zero.
+        zeros = (data[0::2].count(0), data[1::2].count(0))
+        encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+        if max(zeros) < len(data) // 4 or min(zeros):
+            return None
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError:
+        text = data.decode(encoding or "cp1252", errors="replace")
+    return None if "\0" in text else text.removeprefix("\ufeff")
+
+
 def read_file(path: str, classes: int) -> tuple[list[str], str]:
     """Labels from a file named in the configuration. Raises ModelError."""
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else str(error)
-        raise ModelError("labels", f"The label file {path} cannot be read: {text}; correct model.labels.") from None
-    if len(data) > MAX_FILE_BYTES or b"\0" in data:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ModelError("labels", f"The label file {path} cannot be read: {why}; correct model.labels.") from None
+    text = decode(data)
+    if len(data) > MAX_FILE_BYTES or text is None:
         raise ModelError("labels", f"{path} is no label file: expected up to {MAX_FILE_BYTES // 1024} KiB of text.")
-    return parse(data.decode(errors="replace"), classes, f"The label file {path}")
+    return parse(text, classes, f"The label file {path}")
 
 
 def _has_archive(path: str) -> bool:
@@ -142,10 +195,11 @@ def from_archive(path: str, wanted: Sequence[str], classes: int) -> tuple[list[s
         return None
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ModelError("labels", f"The labels inside the model are damaged: {error}.") from None
-    if len(data) > MAX_FILE_BYTES or b"\0" in data:
+    text = decode(data)
+    if len(data) > MAX_FILE_BYTES or text is None:
         raise ModelError(
             "labels",
             f"{info.filename} inside the model is no label file: expected up to {MAX_FILE_BYTES // 1024} KiB of text.",
         )
-    names, how = parse(data.decode(errors="replace"), classes, f"{info.filename} inside the model")
+    names, how = parse(text, classes, f"{info.filename} inside the model")
     return names, f"{info.filename} inside the model, {how}"

@@ -25,10 +25,12 @@ from vigild.detector.filter import Filter
 from vigild.detector.model import Model
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
-from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector
+from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector, Trim
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
+from vigild.ipc.worker import trim
 from vigild.log import logger
+from vigild.minscores import MinScores
 
 log = logger("detector")
 
@@ -153,6 +155,9 @@ class Loop:
             if isinstance(message, Detach):
                 if (feed := self._feeds.get(message.link)) is not None:
                     self._drop(feed, "it is no longer wanted")
+            elif isinstance(message, Trim):
+                gc.collect()
+                trim()
             elif isinstance(message, SetBounds):
                 self._filter = passing(self._model, message.min_score, message.max_results)
             elif isinstance(message, LoadModel):
@@ -257,9 +262,9 @@ class Loop:
                 self._obey()
 
 
-def passing(model: Model, min_score: float, max_results: int) -> Filter:
+def passing(model: Model, min_score: float | None, max_results: int) -> Filter:
     """What the hub is told: all above the model's own threshold, bounded. What is reported, the hub decides."""
-    floor = 0.0 if model.has_op else min(PASSED_SCORE, min_score)
+    floor = 0.0 if model.has_op else min(PASSED_SCORE, MinScores(model.ready.min_scores, min_score).least())
     return Filter(model.labels, floor, max(PASSED_DETECTIONS, max_results))
 
 

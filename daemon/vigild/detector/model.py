@@ -101,7 +101,7 @@ def _load(
     layout = outputs.decide(facts, shapes)
     names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
-    warnings = [*found.warnings, *facts.warnings, *passed_over.warnings]
+    warnings = [*found.warnings, *facts.warnings, *passed_over.warnings, *_unknown_classes(found, names)]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     decode(View(), Filter([], 0.0, 1000))
     if isinstance(layout, PostProcessLayout):
@@ -125,6 +125,7 @@ def _load(
         first_invoke_ms=(invoked - loaded) / 1e6,
         notes=[plain.sentence(note) for note in notes],
         warnings=[plain.sentence(warning) for warning in warnings],
+        min_scores={label: score for label, score in found.min_scores.items() if label in names},
     )
     _check_message(ready)
     return Model(interpreter, input_view, spec, names, decode, ready, isinstance(layout, PostProcessLayout))
@@ -178,8 +179,15 @@ def _dry_run(interpreter: Interpreter, input_view: Callable[[], Any], spec: Tens
         raise refusal(error, delegate, "invoke") from None
 
 
+def _unknown_classes(found: Resolved, names: list[str]) -> list[str]:
+    unknown = sorted(set(found.min_scores) - set(names))
+    return [f"the manifest gives a min_score to {', '.join(unknown)}, which the model does not find"] if unknown else []
+
+
 def _threshold_warning(config: ModelConfig, facts: ModelFacts) -> list[str]:
-    if facts.postprocess is None or config.min_score >= facts.postprocess.score_threshold:
+    if facts.postprocess is None or config.min_score is None:
+        return []
+    if config.min_score >= facts.postprocess.score_threshold:
         return []
     threshold = facts.postprocess.score_threshold
     return [

@@ -61,6 +61,7 @@ class CameraWorker:
         self._lanes: dict[str, int] = {}
         """Where on the progress page each camera's thread says what it does; the worker tells."""
         self._stopping = False
+        self._trimmed = False
         self._failed = False
         """From a failure to the first camera that is open after it."""
 
@@ -80,6 +81,8 @@ class CameraWorker:
             # What has been played to its end is not played again.
             if not camera.ended:
                 self._send_camera(camera)
+        if self._trimmed:
+            self.process.send(ipc.Trim(on=True))
         self._owner.worker_started(self)
 
     def stop(self) -> None:
@@ -110,10 +113,11 @@ class CameraWorker:
                 ipc.SetLimits(camera=camera.name, max_fps=limits.max_fps or 0.0, holds=sorted(limits.holds))
             )
 
-    def recycle(self, reason: str) -> None:
-        """End the process; it is started again at once, as after any death."""
+    def trim(self, on: bool) -> None:
+        """See `Fleet.trim`; one that is started later is told then."""
+        self._trimmed = on
         if self.process is not None:
-            self.process.kill(reason)
+            self.process.send(ipc.Trim(on=on))
 
     def _send_camera(self, camera: Camera) -> None:
         assert self.process is not None

@@ -156,6 +156,14 @@ class SnapshotTaken(Event, frozen=True, kw_only=True):
 # ---- the daemon itself
 
 
+class BudgetMoved(Event, frozen=True, kw_only=True):
+    """A budget gave something up, or gave it back."""
+
+    move: str
+    """What kind of move, for counting (`budget.actions.MoveKind`)."""
+    reason: str
+
+
 class FaultOfOurs(Event, frozen=True, kw_only=True):
     """An exception that nobody expected. What it belonged to goes on, or is started again."""
 

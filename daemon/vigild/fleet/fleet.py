@@ -137,6 +137,14 @@ class Fleet:
         """Take up the keys of [model] that need no new detector."""
         self.detectors.set_config(config)
 
+    def trim(self, on: bool) -> None:
+        """Have every worker give back the memory that it can do without; `on`: and keep as little from now on."""
+        for slot in self.detectors.slots:
+            if slot.process is not None:
+                slot.process.send(ipc.Trim(on=on))
+        for worker in self.workers.values():
+            worker.trim(on)
+
     def recycle(self, worker: str, reason: str) -> bool:
         """End this process, a camera's or a detector's, so that it is started anew; whether there is one."""
         process = self._process_named(worker)

@@ -12,6 +12,8 @@ What follows from what happens:
 `console`    what a person sees in a terminal
 `api`        what clients may ask, and the taking up of settings
 `snapshots`  pictures that clients wait for
+`budget_keeper`   carries out what the budgets ask for
+`learned`    what was learned of the board, kept from one run to the next
 
 The socket:
 

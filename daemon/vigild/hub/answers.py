@@ -80,6 +80,14 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
         clients=clients,
         operating_point=_operating_point(state.model),
         temperature_budget=state.budgets.temperature,
+        budget=wire.BudgetHealth(
+            degraded=state.budget.degraded,
+            point=state.budget.point,
+            moves=dict(state.budget.moves),
+            board=state.budget.board,
+            temperature_why=state.budgets.temperature_why,
+            memory_why=state.budgets.memory_why,
+        ),
         faults=state.faults,
         unsent=state.unsent,
     )

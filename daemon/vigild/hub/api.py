@@ -25,7 +25,7 @@ from vigild.fleet.takeover import Refused
 from vigild.hub import answers
 from vigild.hub.hub import Hub
 from vigild.hub.places import Maker, no_way_back
-from vigild.hub.snapshots import SnapshotFailed
+from vigild.hub.snapshots import TRIES, SnapshotFailed
 from vigild.ipc.messages import ModelReady
 from vigild.wire import messages as wire
 from vigild.wire.requests import RequestError, Swap
@@ -75,14 +75,18 @@ class Api:
     async def snapshot(self, camera: str | None, annotate: bool) -> wire.SnapshotAnswer:
         hub = self._hub
         name = self._known(camera) if camera else self._only_camera()
-        process, recent = hub.fleet.worker_of(name).process, hub.seen(name)
-        if process is None or not recent:
-            why = hub.state().camera(name).reason or "just started"
-            raise RequestError("no_frame", f"camera {name} has no inferred frame yet ({why})")
-        try:
-            snapshot, jpeg = await hub.snapshots.take(name, process, recent, annotate)
-        except SnapshotFailed as error:
-            raise RequestError("no_frame", str(error)) from None
+        for tries_left in reversed(range(TRIES)):
+            process, recent = hub.fleet.worker_of(name).process, hub.seen(name)
+            if process is None or not recent:
+                why = hub.state().camera(name).reason or "just started"
+                raise RequestError("no_frame", f"camera {name} has no inferred frame yet ({why})")
+            try:
+                snapshot, jpeg = await hub.snapshots.take(name, process, recent, annotate)
+                break
+            except SnapshotFailed as error:
+                # By now there may be newer frames: those are asked for then.
+                if not error.passed or not tries_left or hub.seen(name)[-1] == recent[-1]:
+                    raise RequestError("no_frame", str(error)) from None
         seen = next((seen for seen in recent if seen.frame == snapshot.frame), None)
         return wire.SnapshotAnswer(
             camera=name,
@@ -185,7 +189,9 @@ class Api:
         started = time.monotonic()
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
+            hub.keeper.asked_for_model(True)
             outcome = await self._replace(new.model)
+            hub.keeper.asked_for_model(False)
             if isinstance(outcome, Refused):
                 raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)

@@ -23,7 +23,9 @@ PATIENCE_S = 3.0
 class Console:
     """Prints to stdout; a closed stdout ends the printing, not the daemon."""
 
-    def __init__(self, state: Callable[[], State], socket_path: str) -> None:
+    def __init__(self, state: Callable[[], State], socket_path: str, closed: Callable[[], object]) -> None:
+        """`closed`: called once, when nothing can be printed any more."""
+        self._closed = closed
         self._state = state
         self._socket = socket_path
         self._next_ns = 0
@@ -38,6 +40,7 @@ class Console:
             sys.stdout.flush()
         except (OSError, ValueError):
             self._open = False
+            self._closed()
 
     def tick(self, now_ns: int) -> None:
         if not self._open or now_ns < self._next_ns:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 from vigild import log
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
+from vigild.budget.thermal_model import ThermalModel
 from vigild.config.changes import Changes
 from vigild.config.schema import Config
 from vigild.fleet import events
@@ -29,10 +31,11 @@ from vigild.fleet.clock import Clock
 from vigild.fleet.fleet import Fleet
 from vigild.fleet.process import Starter
 from vigild.hub import answers, state, telling
+from vigild.hub.budget_keeper import BudgetKeeper
 from vigild.hub.snapshots import Snapshots
 from vigild.hub.state import State
 from vigild.ipc.messages import Result
-from vigild.perception.chain import Chain
+from vigild.perception.chain import Chain, Step
 from vigild.perception.filter import filter_of
 from vigild.perception.observation import Observation, observed
 from vigild.perception.order import Order
@@ -83,9 +86,11 @@ class Hub:
         *,
         exit_at_end: bool = False,
         root: Path = Path("/"),
+        kept: ThermalModel | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
-        """`root`: what /sys and /dev are below. `random`: numbers from 0 to 1, for jitter."""
+        """`root`: what /sys and /dev are below. `kept`: what was learned of this board before. `random`: numbers from
+        0 to 1, for jitter."""
         self.config = config
         self.instance = os.urandom(6).hex()
         self.fleet = Fleet(config, clock, starter, self.happened, root=root, random=random)
@@ -96,6 +101,7 @@ class Hub:
         """All sources came to their end, and that is why the daemon stops."""
         self.lost = 0
         """Pictures of ended sources that could not be read."""
+        self.keeper = BudgetKeeper(self.fleet, self.happened, kept)
         self._clock = clock
         self._publish = publish
         self._finish = finish
@@ -149,6 +155,8 @@ class Hub:
         heartbeat = now_ns >= self._next_heartbeat_ns
         if heartbeat:
             self._next_heartbeat_ns = now_ns + round(HEARTBEAT_S * 1e9)
+        minute = time.localtime(self._clock.wall_ns() // 1_000_000_000)
+        self.keeper.tick(now_ns, 60 * minute.tm_hour + minute.tm_min, self.config, self.budgets, self.readings)
         self._tell_statuses(now_ns, even_unchanged=heartbeat)
         self._tell_health(now_ns)
 
@@ -161,6 +169,7 @@ class Hub:
                 {name: sight.recent[-1].detections for name, sight in self._sights.items() if sight.recent},
                 self.readings,
                 self.budgets,
+                self.keeper.summary,
                 now_ns=self._clock.now_ns(),
                 wall_ns=self._clock.wall_ns(),
                 started_ns=self._started_ns,
@@ -183,7 +192,11 @@ class Hub:
             log.logger(name).log(level, "%s", text)
         now_ns = self._clock.now_ns()
         match event:
-            case events.SlotFailed() | events.ModelTaken():
+            case events.SlotFailed():
+                self._detectors_changed(now_ns)
+            case events.ModelTaken(ready=ready):
+                self.keeper.model_taken(ready, self.config)
+                self._change_chains()
                 self._detectors_changed(now_ns)
             case events.CameraEnded(camera=camera, lost=lost):
                 self.lost += lost
@@ -225,8 +238,16 @@ class Hub:
     def _sight(self, camera: str) -> _Sight:
         sight = self._sights.get(camera)
         if sight is None:
-            sight = self._sights[camera] = _Sight(Chain([filter_of(self.config.model)]))
+            sight = self._sights[camera] = _Sight(Chain(self._steps()))
         return sight
+
+    def _steps(self) -> list[Step]:
+        model = self.fleet.detectors.model
+        return [filter_of(self.config.model, model.min_scores if model is not None else {})]
+
+    def _change_chains(self) -> None:
+        for sight in self._sights.values():
+            sight.chain.change(self._steps())
 
     def _result(self, event: events.ResultArrived) -> None:
         result = event.result
@@ -327,6 +348,5 @@ class Hub:
             self.fleet.change_camera(name, config.camera[name])
         for name in changes.added("camera"):
             self.fleet.add_camera(name, config.camera[name])
-        self.fleet.set_model(config.model)
-        for sight in self._sights.values():
-            sight.chain.change([filter_of(config.model)])
+        self.fleet.set_model(self.keeper.operating(config.model))
+        self._change_chains()

@@ -24,16 +24,21 @@ from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
+from vigild.hub.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
+from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
 
 SWEEP_S = 0.5
 """Between looks for orphans, which cost a walk through /proc; they are given a second anyway."""
+
+SAVE_S = 600.0
+"""Between two writings of what was learned: an SD card wears out."""
 
 SERVICE_S = 0.5
 """Between looks at what systemd is to be told; the watchdog's time-out is ten seconds and more."""
@@ -62,15 +67,17 @@ def main(
     exit_at_end: bool,
     show: bool,
     early_signals: Sequence[int],
+    terminal: Terminal,
 ) -> int:
     """Run the daemon; returns the exit status.
 
     `read_config` reads and validates the configuration again, for reload. `show`: print what runs
-    and a line a second. `early_signals`: what arrived while modules were being imported.
+    and a line a second. `early_signals`: what arrived while modules were being imported. `terminal`: with its own
+    terminal gone the daemon ends; a SIGHUP from elsewhere means reload.
     """
     # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
     faulthandler.enable()
-    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show)
+    daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show, terminal)
     return asyncio.run(daemon.run(early_signals))
 
 
@@ -85,7 +92,9 @@ class _Daemon:
         sysfs_root: Path,
         exit_at_end: bool,
         show: bool,
+        terminal: Terminal,
     ) -> None:
+        self._terminal = terminal
         self._config = config
         self._read_config = read_config
         self._config_file = config_file
@@ -99,6 +108,8 @@ class _Daemon:
         """In force, and what they were worked out from."""
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._learned = Learned(sysfs_root)
+        self._next_save_ns = 0
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
@@ -122,6 +133,7 @@ class _Daemon:
             finish,
             exit_at_end=self._exit_at_end,
             root=self._root,
+            kept=self._learned.load(),
         )
         self._api = Api(hub, self._read_config, self._config_file)
         server = Server(self._api, log.logger("server"))
@@ -135,10 +147,10 @@ class _Daemon:
         except (SocketInUse, SocketUnusable) as error:
             print(f"vigild: {error}", file=sys.stderr)
             return 1
-        self._console = Console(hub.state, self._api.socket_path) if self._show else None
+        self._console = Console(hub.state, self._api.socket_path, self._end_with_terminal) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, hub.finish, 0, f"stopping ({signal.Signals(number).name})")
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         if signal.SIGTERM in early_signals or signal.SIGINT in early_signals:
             loop.call_soon(hub.finish, 0, "stopping (asked while starting)")
         hub.start()
@@ -155,6 +167,8 @@ class _Daemon:
     async def _stop(self, server: Server, grace_s: float) -> None:
         self._hub.stop()
         self._reader.close()
+        if (model := self._hub.keeper.learned) is not None:
+            self._learned.save(model)
         deadline_s = time.monotonic() + STOP_S
         while running_pids() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.01)
@@ -183,6 +197,18 @@ class _Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _hung_up(self) -> None:
+        """SIGHUP: its own terminal went away, or somebody asks for a reload."""
+        if not self._end_with_terminal():
+            self._keep(self._reload())
+
+    def _end_with_terminal(self) -> bool:
+        """Whether the daemon ends because the terminal that it was typed in is gone."""
+        gone = self._terminal.gone()
+        if gone:
+            self._hub.finish(0, "stopping (the terminal is gone)")
+        return gone
+
     async def _reload(self) -> None:
         self._service.reloading(time.monotonic_ns())
         try:
@@ -198,7 +224,15 @@ class _Daemon:
         while True:
             now_ns = time.monotonic_ns()
             # Each by itself, so that a fault in one of them stops neither the others nor the clock.
-            for part in (self._serve, self._hub.tick, self._read, self._sweep, self._print, self._tell_systemd):
+            for part in (
+                self._serve,
+                self._hub.tick,
+                self._read,
+                self._keep_learned,
+                self._sweep,
+                self._print,
+                self._tell_systemd,
+            ):
                 try:
                     part(now_ns)
                 except Exception as error:
@@ -222,6 +256,13 @@ class _Daemon:
 
     def _serve(self, now_ns: int) -> None:
         self._server.tick(now_ns / 1e9)
+
+    def _keep_learned(self, now_ns: int) -> None:
+        """What was learned of the board survives a power cut, but for the last minutes."""
+        if now_ns >= self._next_save_ns:
+            if self._next_save_ns and (model := self._hub.keeper.learned) is not None:
+                self._learned.save(model)
+            self._next_save_ns = now_ns + round(SAVE_S * 1e9)
 
     def _sweep(self, now_ns: int) -> None:
         """End what nobody owns any more."""

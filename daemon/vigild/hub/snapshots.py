@@ -16,8 +16,16 @@ from vigild.perception.observation import Observation
 TIMEOUT_S = 5.0
 
 
+TRIES = 3
+"""The camera goes on while it is asked: of a fast one, the frames that were asked for may be gone by then."""
+
+
 class SnapshotFailed(Exception):
-    """Why there is no picture, as a sentence."""
+    """Why there is no picture, as a sentence. `passed`: because the frames asked for had been let go."""
+
+    def __init__(self, message: str, passed: bool = False) -> None:
+        super().__init__(message)
+        self.passed = passed
 
 
 class Snapshots:
@@ -59,7 +67,8 @@ class Snapshots:
             if future is None or future.done():
                 return
             if snapshot.error or memfd is None:
-                future.set_exception(SnapshotFailed(snapshot.error or "the camera worker sent no picture"))
+                why = snapshot.error or "the camera worker sent no picture"
+                future.set_exception(SnapshotFailed(why, snapshot.passed))
                 return
             with mmap.mmap(memfd, snapshot.bytes_, mmap.MAP_SHARED, mmap.PROT_READ) as pixels:
                 future.set_result((snapshot, pixels[:]))

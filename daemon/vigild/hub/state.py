@@ -14,6 +14,7 @@ import msgspec
 
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
+from vigild.budget.budgeting import Summary
 from vigild.config.schema import Config
 from vigild.config.source import redact
 from vigild.fleet.camera import Camera, Status
@@ -85,6 +86,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Some camera delivers and some detector runs: results ought to come."""
     readings: Readings
     budgets: Budgets
+    """In force."""
+    budget: Summary
+    """What they ask for, and what was learned of the board."""
     faults: int
     """Exceptions that nobody expected, since the start."""
     unsent: dict[str, int]
@@ -100,6 +104,7 @@ def take(
     seen: dict[str, list[Detection]],
     readings: Readings,
     budgets: Budgets,
+    budget: Summary,
     *,
     now_ns: int,
     wall_ns: int,
@@ -126,6 +131,7 @@ def take(
         expected_to_work=fleet.expected_to_work,
         readings=readings,
         budgets=budgets,
+        budget=budget,
         faults=faults,
         unsent=unsent,
     )

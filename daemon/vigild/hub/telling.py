@@ -34,12 +34,10 @@ def log_lines(event: events.Event) -> list[Line]:
             return [(worker, logging.ERROR, reason.removeprefix(f"{worker} "))]
         case events.ModelUnusable(reason=reason):
             return [("hub", logging.ERROR, reason)]
+        case events.BudgetMoved(reason=reason):
+            return [("budget", logging.WARNING, reason)]
         case events.Noticed(reason=reason, camera=camera):
             return [("hub", logging.WARNING, f"camera {camera}: {reason}" if camera else reason)]
-        case events.LimitsChanged(camera=camera, limits=limits, reason=reason) if set(limits.holds) - {"client"} or (
-            set(limits.caps) - {"client"}
-        ):
-            return [("hub", logging.INFO, f"camera {camera}: {reason}")]
         case _:
             return []
 
@@ -91,6 +89,8 @@ def wire_events(event: events.Event, wall_ns: int) -> list[wire.Event]:
             return told("camera_removed", "no longer in the configuration", camera)
         case events.LimitsChanged():
             return _limits(event, time)
+        case events.BudgetMoved(reason=reason):
+            return told("budget", reason)
         case events.Reloaded(done=done):
             return told("reload", done)
         case events.ReloadRefused(reason=reason):

@@ -26,6 +26,12 @@ class Exit(Message):
     """Stop now, in order: release devices, kill children, exit 0."""
 
 
+class Trim(Message):
+    """Memory is short: give back what can be done without, now and (`on`) from now on."""
+
+    on: bool
+
+
 class Detach(Message):
     """Close this link: its other end is gone or no longer wanted."""
 
@@ -157,6 +163,8 @@ class Snapshot(Message):
     height: int = 0
     bytes_: int = 0
     error: str = ""
+    passed: bool = False
+    """With `error`: none of the frames that were asked for is held any more; newer ones may be."""
 
 
 # ---- hub -> detector worker
@@ -187,7 +195,8 @@ class AttachDetector(Message):
 class SetBounds(Message):
     """What the hub will report from now on: the detector passes more than that, and no less."""
 
-    min_score: float
+    min_score: float | None
+    """None: the model's own, ModelReady.min_scores."""
     max_results: int
 
 
@@ -214,6 +223,8 @@ class ModelReady(Message):
     notes: list[str]
     """What was decided and why (output order, normalisation, label source), for the log."""
     warnings: list[str]
+    min_scores: dict[str, float] = {}
+    """By label: the score from which the manifest would report a class; others: vigild.minscores.DEFAULT."""
 
 
 class ModelRefused(Message):
@@ -260,7 +271,7 @@ class Result(Message):
     """Frames of this link that were passed over, since the result before, for a newer one."""
 
 
-ToCamera = Exit | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
+ToCamera = Exit | Trim | Detach | AddCamera | RemoveCamera | AttachCamera | SetLimits | TakeSnapshot
 FromCamera = CameraLane | CameraOpened | CameraLost | CameraEnded | CameraStats | Snapshot
-ToDetector = Exit | Detach | LoadModel | AttachDetector | SetBounds
+ToDetector = Exit | Trim | Detach | LoadModel | AttachDetector | SetBounds
 FromDetector = ModelReady | ModelRefused | Result

@@ -8,17 +8,22 @@ inherit what systemd meant for the hub (the hub removes that from its environmen
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from vigild.ipc.progress import Progress
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
+
+OOM_SCORE = 300
+"""Above the hub's, of 1000: where memory runs out a worker goes first, and the hub starts it again."""
 
 
 class Inherited(NamedTuple):
@@ -43,6 +48,20 @@ def die_with(parent: int, sig: int = signal.SIGKILL) -> None:
         os._exit(0)
 
 
+def trim() -> None:
+    """Have the C library give its free memory back to the kernel (malloc_trim(3)), where it can."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc; musl has none
+        libc.malloc_trim(0)
+
+
+def go_before_the_hub(proc: Path = Path("/proc")) -> None:
+    """Be what the kernel ends first when memory runs out. Anybody may raise their own score."""
+    score = proc / "self/oom_score_adj"
+    with contextlib.suppress(OSError, ValueError):  # a kernel without it, or no /proc: then by size alone
+        score.write_text(str(min(int(score.read_text()) + OOM_SCORE, 1000)))
+
+
 def start(argv: list[str] | None = None) -> Inherited:
     """The first call of a worker's main, before anything heavy is imported."""
     parser = argparse.ArgumentParser(description="a vigild worker; started by the hub, not by hand")
@@ -51,6 +70,7 @@ def start(argv: list[str] | None = None) -> Inherited:
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     die_with(args.parent)
+    go_before_the_hub()
     # Sent to a whole process group, or by systemd to all processes of a unit: the hub ends its workers itself.
     left_to_the_hub = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in left_to_the_hub:

@@ -1,6 +1,6 @@
 """What is made of a camera's detections before clients see them: a chain of pure steps.
 
-    chain = Chain([Filter(min_score=0.5, max_results=20)])
+    chain = Chain([Filter(scores=MinScores(), max_results=20)])
     observation = chain.observe(observation, now_ns)
 
 `order`        results of several detectors, back in the order in which the frames were taken

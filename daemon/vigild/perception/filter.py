@@ -1,6 +1,6 @@
 """The first step: which detections are reported.
 
-    Filter(min_score=0.5, max_results=20, allowed=["person"])
+    Filter(scores=MinScores(configured=0.5), max_results=20, allowed=["person"])
 
 It stands in the hub, not in the detector, because steps that follow may need what it leaves out (a tracker
 that looks twice keeps an object with its low scores). Detections come best first, so the work is that of
@@ -15,6 +15,7 @@ import msgspec
 
 from vigild.config.schema import ModelConfig
 from vigild.ipc.messages import Detection
+from vigild.minscores import MinScores
 from vigild.perception.observation import Observation
 
 
@@ -26,16 +27,14 @@ class Filter:
     def __init__(
         self,
         *,
-        min_score: float,
+        scores: MinScores,
         max_results: int,
-        min_scores: Mapping[str, float] | None = None,
         allowed: Iterable[str] = (),
         denied: Iterable[str] = (),
     ) -> None:
-        """`min_scores`: thresholds of single labels, in place of `min_score`."""
-        self._min_scores = dict(min_scores or {})
-        self._min_score = min_score
-        self._least = min([min_score, *self._min_scores.values()])
+        """`scores`: from which score on a detection of each label is reported."""
+        self._scores = scores
+        self._least = scores.least()
         self._max_results = max_results
         self._allowed, self._denied = frozenset(allowed), frozenset(denied)
 
@@ -60,17 +59,16 @@ class Filter:
 
     def _reports(self, detection: Detection) -> bool:
         label = detection.label
-        if detection.score < self._min_scores.get(label, self._min_score):
+        if detection.score < self._scores.of(label):
             return False
         return (not self._allowed or label in self._allowed) and label not in self._denied
 
 
-def filter_of(config: ModelConfig, min_scores: Mapping[str, float] | None = None) -> Filter:
-    """The filter that [model] asks for."""
+def filter_of(config: ModelConfig, own: Mapping[str, float]) -> Filter:
+    """The filter that [model] asks for; `own`: the thresholds of the model itself, by label."""
     return Filter(
-        min_score=config.min_score,
+        scores=MinScores(own, config.min_score),
         max_results=config.max_results,
-        min_scores=min_scores,
         allowed=config.labels_allowed,
         denied=config.labels_denied,
     )

@@ -1,7 +1,7 @@
 """How right a loaded model is on pictures: against another build, known truth, or annotations.
 
-    seen = look(model, pictures, everything=False, min_score=0.5, limit=20)
-    judge(seen, model.labels, 0.5, reference=[...], reference_name="float32", annotations=None)
+    seen = look(model, pictures, everything=False, scores=MinScores(), limit=20)
+    judge(seen, model.labels, MinScores(), reference=[...], reference_name="float32", annotations=None)
 
 Runs in the process that may die; a picture goes through the camera worker's converter, so the model
 gets the very bytes that it gets in the daemon.
@@ -18,6 +18,7 @@ from vigild.camera.convert import Converter
 from vigild.catalogue.profile import Accuracy
 from vigild.detector.filter import Filter
 from vigild.detector.model import Model
+from vigild.minscores import MinScores
 from vigild.tune.agreement import SLACK, Found, compare, tally
 from vigild.tune.ap import Detected, Precision, Truth, average_precision
 from vigild.tune.cocofile import Annotations, AnnotationsError, Mark
@@ -37,12 +38,13 @@ class Seen(NamedTuple):
     truth: list[Found] | None
 
 
-def look(model: Model, pictures: Iterable[Picture], *, everything: bool, min_score: float, limit: int) -> list[Seen]:
+def look(model: Model, pictures: Iterable[Picture], *, everything: bool, scores: MinScores, limit: int) -> list[Seen]:
     """`everything`: down to the scores that AP counts; else down to what `compare` looks at."""
     converter = Converter(model.spec)
     tensor = bytearray(model.spec.nbytes)
     image = np.frombuffer(tensor, model.spec.dtype).reshape(model.spec.shape)
-    filter_ = Filter(model.labels, MIN_AP_SCORE if everything else max(min_score - SLACK, MIN_AP_SCORE), limit)
+    least = MIN_AP_SCORE if everything else max(scores.least() - SLACK, MIN_AP_SCORE)
+    filter_ = Filter(model.labels, least, limit)
     seen = []
     for picture in pictures:
         view = converter.convert(picture.pixels, picture.orientation, WHOLE, memoryview(tensor))
@@ -57,7 +59,7 @@ def look(model: Model, pictures: Iterable[Picture], *, everything: bool, min_sco
 def judge(
     seen: list[Seen],
     labels: list[str],
-    min_score: float,
+    scores: MinScores,
     reference: list[list[Found]] | None,
     reference_name: str,
     annotations: Annotations | None,
@@ -65,14 +67,14 @@ def judge(
     """`reference`: what another build saw in the same pictures. Raises AnnotationsError."""
     share = error = None
     if reference is not None:
-        share, error = compare([one.detections for one in seen], reference, min_score)
+        share, error = compare([one.detections for one in seen], reference, scores)
     precision = None
     if annotations is not None:
         precision = coco(seen, labels, annotations)
     truths = [one for one in seen if one.truth is not None]
     counts = None
     if truths and set(labels) >= CARD_LABELS:
-        tallies = [tally(one.truth or [], one.detections, min_score) for one in truths]
+        tallies = [tally(one.truth or [], one.detections, scores) for one in truths]
         counts = [sum(column) for column in zip(*tallies, strict=True)]
     return Accuracy(
         pictures=len(seen),

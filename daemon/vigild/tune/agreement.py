@@ -1,8 +1,8 @@
 """Whether two builds of a network see the same, and whether one sees what is there.
 
-    agreed = compare(mine, reference, min_score=0.5)     # a list of detections for each picture
+    agreed = compare(mine, reference, MinScores())     # a list of detections for each picture
     agreed.share, agreed.score_error
-    tally(truth, mine, min_score=0.5)                    # found, missed, invented
+    tally(truth, mine, MinScores())                    # found, missed, invented
 
 Boxes are relative [xmin, ymin, xmax, ymax].
 """
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vigild.geometry import Box, iou
+from vigild.minscores import MinScores
 
 MIN_IOU = 0.5
 SLACK = 0.1
@@ -40,23 +41,23 @@ class Tally(NamedTuple):
     invented: int
 
 
-def compare(mine: Sequence[Sequence[Found]], reference: Sequence[Sequence[Found]], min_score: float) -> Agreement:
-    """Detections of the same pictures in the same order, down to a score of `min_score` - SLACK."""
+def compare(mine: Sequence[Sequence[Found]], reference: Sequence[Sequence[Found]], scores: MinScores) -> Agreement:
+    """Detections of the same pictures in the same order, down to the least score - SLACK."""
     seen = agreed = 0
     errors: list[float] = []
     for these, those in zip(mine, reference, strict=True):
         for from_, to in ((these, those), (those, these)):
-            wanted = [one for one in from_ if one.score >= min_score]
-            matched = _match(wanted, [one for one in to if one.score >= min_score - SLACK])
+            wanted = [one for one in from_ if one.score >= scores.of(one.label)]
+            matched = _match(wanted, [one for one in to if one.score >= scores.of(one.label) - SLACK])
             seen += len(wanted)
             agreed += len(matched)
             errors += [abs(one.score - other.score) for one, other in matched]
     return Agreement(agreed / seen if seen else None, sum(errors) / len(errors) if errors else None)
 
 
-def tally(truth: Sequence[Found], detections: Sequence[Found], min_score: float) -> Tally:
+def tally(truth: Sequence[Found], detections: Sequence[Found], scores: MinScores) -> Tally:
     """What of `truth` (scores do not matter) is among the detections, and what is there beside it."""
-    claimed = [one for one in detections if one.score >= min_score]
+    claimed = [one for one in detections if one.score >= scores.of(one.label)]
     found = len(_match(claimed, truth))
     return Tally(found, len(truth) - found, len(claimed) - found)
 

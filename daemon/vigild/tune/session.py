@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from vigild import runtimes
+from vigild import files, runtimes, stdio
 from vigild.catalogue import profile
 from vigild.catalogue.choose import Choice, choose
 from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
@@ -70,7 +70,7 @@ def measure(wanted: Wanted) -> int:
 
     def say(sentence: str) -> None:
         bar.end()
-        print(f"vigild: {sentence}", file=sys.stderr)
+        stdio.complain(f"vigild: {sentence}")
 
     run = Measuring(found, todo, settings, board, place.with_name(place.name + PARTIAL), bar.update, say)
     started_s = time.monotonic()
@@ -82,7 +82,7 @@ def measure(wanted: Wanted) -> int:
         return _stopped(run, place)
     finally:
         bar.end()
-    print(f"vigild: Measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.", file=sys.stderr)
+    stdio.complain(f"vigild: Measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.")
     run.finished()
     rows = run.rows()
     if not any(row.works for row in rows):
@@ -111,7 +111,7 @@ def show(wanted: Wanted) -> int:
         raise CannotMeasure(f"{place} holds {there}, but nothing of {found.name}; measure it with vigild tune")
     preferred = runtimes.preferred(wanted.config.model.runtime)
     if reason := profile.stale(kept, profile.this_board()) or profile.stale_runtime(model, preferred):
-        print(f"vigild: {place} is stale: {reason}; run vigild tune again.", file=sys.stderr)
+        stdio.complain(f"vigild: {place} is stale: {reason}; run vigild tune again.")
     _tell(wanted, found.name, model, place, found.absent)
     return 0
 
@@ -129,7 +129,7 @@ def _quiet(wanted: Wanted) -> Iterator[None]:
             "meanwhile with --pause, or measure beside it with --anyway"
         )
     if wanted.daemon == "anyway":
-        print(f"vigild: A daemon runs beside this ({daemon.path}): the times say little.", file=sys.stderr)
+        stdio.complain(f"vigild: A daemon runs beside this ({daemon.path}): the times say little.")
         yield
         return
     with paused(daemon.path):
@@ -142,10 +142,9 @@ def _stopped(run: Measuring, place: Path) -> int:
     for line in table.lines(rows):
         print(line)
     if rows:
-        print(
+        stdio.complain(
             f"vigild: Stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
-            "The profile is written at the end.",
-            file=sys.stderr,
+            "The profile is written at the end."
         )
     return EXIT_INTERRUPTED
 
@@ -169,15 +168,15 @@ def _keep(wanted: Wanted, found: Builds, run: Measuring, rows: list[Row], place:
         profile.save(place, profile.merged(old, board, found.name, model))
         _draw(picture, pareto.draw(rows, choice.row, title))
     except OSError as error:
-        raise CannotMeasure(f"{error.filename} cannot be written: {error.strerror}") from None
-    print(f"vigild: The profile is {place}, its picture {picture}.", file=sys.stderr)
+        raise CannotMeasure(str(files.cannot_write(error, place))) from None
+    stdio.complain(f"vigild: The profile is {place}, its picture {picture}.")
     return model
 
 
 def _draw(path: Path, shapes: list[pareto.AnyShape]) -> None:
     """SVG or, by the file's name, PNG. Raises OSError and CannotMeasure."""
     if path.suffix.lower() != ".png":
-        path.write_text(pareto.svg(shapes))
+        files.write_whole(path, pareto.svg(shapes).encode())
         return
     result = parent.run(MODULE, "png", PngTask(shapes=shapes, path=str(path.absolute())))
     if result.answer is None or "refused" in result.answer:

@@ -17,7 +17,9 @@ from typing import Any
 
 import msgspec
 
+from vigild import files
 from vigild.config.schema import ModelConfig
+from vigild.minscores import MinScores
 from vigild.sandbox.child import Answer, Step, Task, main
 from vigild.tune import cocofile
 from vigild.tune.pareto import AnyShape
@@ -156,7 +158,7 @@ def timing(argument: bytes, step: Step) -> Answer:
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
-    filter_ = Filter(model.labels, task.config.min_score, task.config.max_results)
+    filter_ = Filter(model.labels, MinScores(model.ready.min_scores, task.config.min_score), task.config.max_results)
     sensors = Sensors(Path(task.sysfs_root))
     view, copy, invoke, decode = View(), numpy.copyto, model.interpreter.invoke, model.decode
     invoked_ns: list[int] = []
@@ -217,19 +219,19 @@ def accuracy(argument: bytes, step: Step) -> Answer:
     from vigild.tune.ap import MAX_DETECTIONS
     from vigild.tune.pictures import pictures
 
-    min_score = task.config.min_score
     try:
         marked = cocofile.read(Path(task.pictures.annotations)) if task.pictures.annotations else None
         model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
         step("while it looks at the pictures")
+        scores = MinScores(model.ready.min_scores, task.config.min_score)
         found = pictures(task.pictures.folder, task.pictures.limit, _wanted(task.pictures))
         limit = MAX_DETECTIONS if marked else task.config.max_results
-        seen = look(model, found, everything=marked is not None, min_score=min_score, limit=limit)
+        seen = look(model, found, everything=marked is not None, scores=scores, limit=limit)
         step("while judging what it saw")
         reference = None
         if task.reference:
             reference = msgspec.msgpack.decode(Path(task.reference).read_bytes(), type=list[list[Found]])
-        judged = judge(seen, model.labels, min_score, reference, task.reference_name, marked)
+        judged = judge(seen, model.labels, scores, reference, task.reference_name, marked)
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     except SourceFailed as failed:
@@ -255,9 +257,9 @@ def png(argument: bytes, step: Step) -> Answer:
     if not done:
         return {"code": "png", "refused": "OpenCV cannot write a PNG file"}
     try:
-        Path(task.path).write_bytes(data.tobytes())
-    except OSError as error:
-        return {"code": "png", "refused": f"{task.path} cannot be written: {error.strerror}"}
+        files.write_whole(Path(task.path), data.tobytes())
+    except files.CannotWrite as error:
+        return {"code": "png", "refused": str(error)}
     return {}
 
 

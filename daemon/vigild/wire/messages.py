@@ -259,6 +259,22 @@ class ClientHealth(Object, frozen=True, kw_only=True):
     """Waiting in the hub (the kernel's buffer not counted)."""
 
 
+class BudgetHealth(Object, frozen=True, kw_only=True):
+    """What the budgets give up now, and what was learned of the board."""
+
+    degraded: str = ""
+    """What is given up and why; absent while nothing is."""
+    point: str = ""
+    """The operating point they ask for."""
+    moves: dict[str, int] = {}
+    """Since the start, by kind."""
+    board: str = ""
+    """What this board could hold for ever, in words; absent while too little is known."""
+    temperature_why: str = ""
+    memory_why: str = ""
+    """Where the two budgets come from."""
+
+
 class Health(Message, frozen=True, kw_only=True, tag="health"):
     """On change and every few seconds."""
 
@@ -278,6 +294,7 @@ class Health(Message, frozen=True, kw_only=True, tag="health"):
     """Of the first detector; absent while no model is loaded."""
     temperature_budget: float | None = None
     """°C"""
+    budget: BudgetHealth | None = None
     faults: int = 0
     """Exceptions within the daemon that nobody expected, since its start; its log has them."""
     unsent: dict[str, int] = {}

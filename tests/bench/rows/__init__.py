@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.figures import Figure
-from bench.rows import cameras, clients, flood, latency, memory, startup, throughput
+from bench.rows import cameras, clients, flood, latency, memory, startup, throughput, watching
 from bench.run import Plan
 
 ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -19,4 +19,5 @@ ROWS: dict[str, Callable[[Plan], list[Figure]]] = {
     "flood": flood.measure,
     "flood-server": flood.stand_in,
     "cameras": cameras.measure,
+    "watching": watching.measure,
 }

@@ -5,7 +5,8 @@
 /stream   multipart, changing pictures        /frozen   the same picture again and again
 /blank    one single colour                   /sizes    the size changes after 15 frames
 /broken   JPEGs that cannot be decoded        /page     HTML
-/still    one JPEG                            /moved    redirects to /stream
+/moved    redirects to /stream                /still    one JPEG; ?no-length: ends with the connection;
+                                                        ?one-part: as a multipart answer of one part
 /ends     closes after 5 frames               /silent   a header, and then nothing
 Prints its port once it listens; port 0 takes a free one.
 """
@@ -77,8 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif self.path == "/page":
             self.answer(200, "text/html; charset=utf-8", b"<html><img src=/stream></html>")
-        elif self.path == "/still":
-            self.answer(200, "image/jpeg", picture(0))
+        elif self.path.startswith("/still"):
+            self.still(self.path.partition("?")[2])
         elif self.path == "/missing":
             self.answer(404, "text/plain", b"nothing here")
         else:
@@ -92,6 +93,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def still(self, way: str) -> None:
+        if not way:
+            self.answer(200, "image/jpeg", picture(0))
+            return
+        self.close_connection = True
+        self.send_response(200)
+        multipart = way == "one-part"
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame" if multipart else "image/jpeg")
+        self.end_headers()
+        self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" * multipart + picture(0))
 
     def stream(self) -> None:
         chunked = "chunked" in OPTIONS

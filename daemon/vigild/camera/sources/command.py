@@ -15,6 +15,8 @@ from vigild.camera import warden
 from vigild.camera.frames import Buffers, Picture
 from vigild.camera.sources.base import MAX_BURST_FRAMES, POLL_S, Grab, Opened, SourceFailed
 from vigild.camera.sources.mjpeg import Splitter, picture
+from vigild.camera.sources.silence import Silence
+from vigild.config.schema import CameraConfig
 from vigild.config.source import redact
 
 PIPE_BYTES = 2**20
@@ -34,13 +36,15 @@ class CommandSource:
     live = True
     paced = False
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, config: CameraConfig) -> None:
         self._command = command
+        self._config = config
         self._warden: subprocess.Popen[bytes] | None = None
         self._splitter = Splitter()
         self._frame: bytes | None = None
         self._said = b""
         self._poll = select.poll()
+        self._silence = Silence(config.open_timeout, config.read_timeout, 0.0)
         self._out = self._err = -1
         self.skipped = 0
 
@@ -64,6 +68,7 @@ class CommandSource:
             fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._splitter = Splitter()
         self._said = b""
+        self._silence = Silence(self._config.open_timeout, self._config.read_timeout, time.monotonic())
         self._poll = select.poll()
         for fd in (self._out, self._err):
             os.set_blocking(fd, False)
@@ -88,7 +93,9 @@ class CommandSource:
                 elif not self._read():
                     raise self._ended()
         if self._splitter.complete == complete:
+            self._silence.check(self._splitter, time.monotonic())
             return Grab.NOTHING
+        self._silence.picture(self._splitter, time.monotonic())
         self.skipped += self._splitter.complete - complete - 1
         self._frame = self._splitter.newest()
         return Grab.FRAME
@@ -119,8 +126,9 @@ class CommandSource:
             return SourceFailed("exit", f"exec source closed its output but still runs{self._last_words()}")
         with contextlib.suppress(ValueError, OSError, KeyError):
             self._listen()
-        frames = self._splitter.complete
-        pictures = "" if frames else " without giving a JPEG"
+        self._splitter.finish()
+        came = f" (it gave {self._splitter.came()})" if self._splitter.total else ""
+        pictures = "" if self._splitter.complete else f" without giving a JPEG{came}"
         return SourceFailed("exit", f"exec source exited with status {status}{pictures}{self._last_words()}")
 
     def _last_words(self) -> str:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from vigild.camera import jpeg
 from vigild.camera.frames import BadFrame, Buffers, Picture
-from vigild.camera.orientation import Orientation, Pixels
+from vigild.camera.sources import still
 from vigild.camera.sources.base import Grab, Opened, SourceFailed
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -77,17 +73,11 @@ class ImagesSource:
             data = path.read_bytes()
         except OSError as error:
             raise BadFrame(f"{name} cannot be read ({error.strerror})") from None
-        header = jpeg.parse_header(data)
-        if header is not None:
-            pixels = jpeg.decode(data)
-            orientation = header.orientation
-        else:
-            orientation = Orientation()
-            pixels = _decode(data)
-        if pixels is None:
+        picture = still.decode(data)
+        if picture is None:
             raise BadFrame(f"{name} is not a picture that can be decoded ({len(data)} bytes)")
-        height, width = pixels.shape[:2]
-        return Picture(width, height, pixels=pixels, orientation=orientation, file=name)
+        picture.file = name
+        return picture
 
     def skip(self, frames: int) -> int:
         skipped = min(frames, len(self._names) - self._next)
@@ -106,11 +96,3 @@ class ImagesSource:
 
     def close(self) -> None:
         self._names = []
-
-
-def _decode(data: bytes) -> Pixels | None:
-    """PNG, BMP, WebP; OpenCV turns them upright itself. None when it cannot."""
-    if not data:
-        return None
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return pixels

@@ -41,7 +41,7 @@ def _live_source(parsed: Parsed, config: CameraConfig) -> Source:
     if parsed.kind == "exec":
         from vigild.camera.sources.command import CommandSource
 
-        return CommandSource(parsed.target)
+        return CommandSource(parsed.target, config)
     from vigild.camera.sources.v4l2 import V4l2Source
 
     return V4l2Source(parsed.target, config)

@@ -61,6 +61,8 @@ class V4l2Source:
         if given == "MJPG":
             # The JPEG as it is: we decode it, only as large as the model needs.
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        else:
+            capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
         return Opened(_rate(capture), self._detail(capture, wanted, given))
 
     def _resolve(self) -> str:
@@ -174,7 +176,7 @@ def from_jpeg(data: NDArray[Any]) -> Picture:
     end = raw.rfind(jpeg.EOI)
     if end < 0:
         raise BadFrame("a JPEG that is cut short")
-    return Picture(header.width, header.height, data=raw[: end + 2])
+    return Picture(header.width, header.height, data=raw[: end + 2], orientation=header.orientation)
 
 
 def from_pixels(data: NDArray[Any], fourcc: str) -> Picture:

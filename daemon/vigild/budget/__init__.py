@@ -1,0 +1,14 @@
+"""Decides how much work a board may do, so that it stays below a temperature and a number of bytes.
+
+`budgeting`         all of it in one call: the hub's way in
+`governor`          heat: the rate, and the ladder below it
+`memory_governor`   memory: trim, a lighter variant, a worker started anew
+`schedule`          hours with limits of their own
+`operating_points`  what may be given up, in order; `from_profile` makes them of what was measured
+`thermal_model`     learns how the board warms; `observer`, `sensing` and `ceiling` see for the governor
+`shares`            a rate, divided among cameras
+`actions`           what comes out
+`words`             how it is told
+
+Everything in here is pure: no clock, no file, no process; time and readings come in, actions go out.
+"""

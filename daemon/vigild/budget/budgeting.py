@@ -1,0 +1,254 @@
+"""Everything about budgets in one call: readings in, what is to be done out. Pure; the clock comes from outside.
+
+    state = begin(kept_model)
+    state, actions = step(state, settings, cameras, points, readings, minute_of_day, now)   # once a second
+    for action in actions: ...          # see `actions`
+
+Two governors decide, of heat (`governor`) and of memory (`memory_governor`), within what the schedule leaves
+(`schedule`). This module shows each what concerns it, divides the rate among the cameras, and says only what has
+changed: `Limits` and `UsePoint` come when they differ from the last ones, and each replaces them whole. `summary`
+is for health and status, `state.heat.model` for the state folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from vigild.board.readings import Readings
+from vigild.budget import governor, memory_governor, schedule, shares, thermal_model
+from vigild.budget.actions import Action, CameraLimit, Holder, Limits, Move, UsePoint
+from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, Means, OperatingPoint, build
+from vigild.budget.schedule import Quiet
+from vigild.budget.thermal_model import ThermalModel
+
+HUB = "hub"
+"""The process that cannot be recycled, by its name in the memory readings."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force: `[budget]`, with the defaults of this board filled in."""
+
+    temperature: float | None
+    """°C; None: there is no sensor whose temperature could be held."""
+    memory: int | None
+    """Bytes of all processes together; None: no limit."""
+    hysteresis: float = 5.0
+    dwell: float = 10.0
+    min_fps: float = 1.0
+    give_up: tuple[Means, ...] = GIVE_UP
+    quiet: Quiet | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is remembered."""
+
+    heat: governor.State | None = None
+    memory: memory_governor.State = memory_governor.State()
+    kept: ThermalModel | None = None
+    """Of an earlier run, until it is known whether it is of this unit."""
+    limits: Limits | None = None
+    point: OperatingPoint | None = None
+    quiet: bool = False
+    sensor: str = ""
+    read_at_ns: int = -1
+    counts: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Moves by kind, since the start."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """For health, status and `vigild sensors --model`."""
+
+    degraded: str
+    """What is given up and why; empty while nothing is."""
+    point: str
+    moves: Mapping[str, int]
+    board: str = ""
+    """What this board could hold for ever, in words; empty while nothing is known."""
+    sure: bool = False
+    rest_celsius: float | None = None
+    die_seconds: float | None = None
+    board_seconds: float | None = None
+    celsius_per_fps: float | None = None
+    celsius_per_fps_deviation: float | None = None
+
+
+def begin(kept: ThermalModel | None = None) -> State:
+    """`kept`: what was learned in an earlier run."""
+    return State(kept=kept)
+
+
+def step(
+    state: State,
+    settings: Settings,
+    cameras: Sequence[Camera],
+    points: Sequence[OperatingPoint],
+    readings: Readings,
+    minute_of_day: int,
+    now: float,
+) -> tuple[State, tuple[Action, ...]]:
+    """One round.
+
+    `cameras`: those that nobody but the budgets may keep from running. `points`: the wanted one first (see
+    `operating_points.build`). `readings`: the newest; the same ones again count as none. `minute_of_day`: of the
+    wall clock, for the schedule alone. `now`: monotonic seconds.
+    """
+    actions: list[Action] = []
+    fresh = readings.at_ns != state.read_at_ns
+    quiet = settings.quiet if schedule.active(settings.quiet, minute_of_day) else None
+    if (quiet is not None) != state.quiet:
+        actions.append(_quiet_told(settings.quiet, quiet))
+    state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
+    if fresh and settings.memory is not None:
+        usage = _usage(readings)
+        variants = len({point.variant for point in points}) if "variant" in settings.give_up else 1
+        memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now, variants)
+        state = msgspec.structs.replace(state, memory=memory)
+        actions += of_memory
+    if cameras and points:
+        state, of_heat = _heat(state, settings, quiet, cameras, points, readings, fresh, now)
+        actions += of_heat
+    return _counted(state, actions), tuple(actions)
+
+
+def _quiet_told(known: Quiet | None, now_active: Quiet | None) -> Move:
+    if now_active is None:
+        until = f" ({schedule.told(known.end)})" if known is not None else ""
+        return Move(kind="quiet_ends", reason=f"the quiet hours are over{until}")
+    parts = []
+    if now_active.pause:
+        parts.append("pause")
+    if now_active.temperature is not None:
+        parts.append(f"budget {now_active.temperature:g} °C")
+    if now_active.max_fps is not None:
+        parts.append(f"at most {now_active.max_fps:g} fps a camera")
+    return Move(kind="quiet_begins", reason=f"quiet hours until {schedule.told(now_active.end)}: {', '.join(parts)}")
+
+
+def _usage(readings: Readings) -> memory_governor.Usage:
+    memory = readings.memory
+    events = memory.events
+    return memory_governor.Usage(
+        used_bytes=memory.used_bytes,
+        workers={name: held for name, held in memory.processes.items() if name != HUB},
+        stall_percent=memory.pressure_percent or 0.0,
+        high_events=events.high if events is not None else 0,
+        max_events=events.max if events is not None else 0,
+    )
+
+
+def unit(point: OperatingPoint) -> str:
+    """What a reference frame is, for the thermal model: one of another point heats differently."""
+    return f"{point.variant}, {point.threads} threads, {point.delegate}"
+
+
+def _heat(
+    state: State,
+    settings: Settings,
+    quiet: Quiet | None,
+    cameras: Sequence[Camera],
+    points: Sequence[OperatingPoint],
+    readings: Readings,
+    fresh: bool,
+    now: float,
+) -> tuple[State, list[Action]]:
+    heat_state = state.heat
+    if heat_state is None or heat_state.unit != unit(points[0]):
+        # Another model: what was learned of the old one says nothing, what was kept of this one may.
+        heat_state = governor.begin(unit(points[0]), state.kept)
+    wanted = [_within(camera, quiet) for camera in cameras]
+    ladder = build(_after_memory(points, state.memory.lighter), wanted, settings.give_up, settings.min_fps)
+    hottest = readings.hottest
+    gone = state.sensor in readings.lost
+    celsius = hottest.celsius if fresh and hottest is not None and not gone else None
+    sensor = hottest.sensor if hottest is not None and not gone else state.sensor
+    blind = hottest is None and not readings.lost and not readings.counted
+    plan = governor.Plan(
+        ladder=ladder,
+        celsius=None if blind else _least(settings.temperature, quiet.temperature if quiet is not None else None),
+        hysteresis=settings.hysteresis,
+        dwell=settings.dwell,
+    )
+    heat = governor.Heat(
+        celsius=celsius,
+        sensor=sensor or "the temperature sensor",
+        flags=frozenset(readings.flags),
+        measured_fps=sum(camera.measured_fps for camera in cameras),
+    )
+    heat_state, decided = governor.step(heat_state, plan, heat, now)
+    limits = _limits(decided, wanted, quiet, settings.min_fps)
+    actions: list[Action] = list(decided.moves)
+    if state.limits is None or limits.cameras != state.limits.cameras:
+        actions.append(limits)
+    if decided.point != state.point and (state.point is not None or decided.point != points[0]):
+        actions.append(UsePoint(point=decided.point))
+    state = msgspec.structs.replace(state, heat=heat_state, limits=limits, point=decided.point, sensor=sensor)
+    return state, actions
+
+
+def _within(camera: Camera, quiet: Quiet | None) -> Camera:
+    if quiet is None or quiet.max_fps is None:
+        return camera
+    most = quiet.max_fps if camera.wanted_fps is None else min(camera.wanted_fps, quiet.max_fps)
+    return msgspec.structs.replace(camera, wanted_fps=most)
+
+
+def _after_memory(points: Sequence[OperatingPoint], lighter: int) -> Sequence[OperatingPoint]:
+    """Without the first variants, when memory is too short for them; one is always left."""
+    variants = list(dict.fromkeys(point.variant for point in points))
+    left = set(variants[min(lighter, len(variants) - 1) :])
+    return [point for point in points if point.variant in left]
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _limits(decided: governor.Action, cameras: Sequence[Camera], quiet: Quiet | None, min_fps: float) -> Limits:
+    running = [camera for camera in cameras if camera.name in decided.cameras]
+    given = shares.divide(decided.rate, running, min_fps) if decided.limited else {}
+    found = []
+    for camera in cameras:
+        cap = given.get(camera.name)
+        if cap is None and quiet is not None:
+            cap = quiet.max_fps
+        holds: tuple[Holder, ...] = () if camera.name in decided.cameras else ("governor",)
+        if quiet is not None and quiet.pause:
+            holds += ("schedule",)
+        found.append(CameraLimit(camera=camera.name, max_fps=None if holds else cap, holds=holds))
+    degraded = decided.degraded
+    if quiet is not None and quiet.pause:
+        degraded = f"paused: quiet hours until {schedule.told(quiet.end)}"
+    return Limits(cameras=tuple(found), degraded=degraded)
+
+
+def _counted(state: State, actions: Sequence[Action]) -> State:
+    counts = dict(state.counts)
+    for action in actions:
+        if isinstance(action, Move):
+            counts[action.kind] = counts.get(action.kind, 0) + 1
+    return msgspec.structs.replace(state, counts=counts)
+
+
+def summary(state: State, settings: Settings, ladder: Ladder | None = None) -> Summary:
+    """What there is to tell, now."""
+    point = str(state.point) if state.point is not None else ""
+    degraded = state.limits.degraded if state.limits is not None else ""
+    belief = state.heat.belief if state.heat is not None else None
+    if belief is None or settings.temperature is None or state.point is None:
+        return Summary(degraded=degraded, point=point, moves=state.counts)
+    full = ladder.rungs[0].full_fps if ladder is not None else state.point.capacity_fps
+    return Summary(
+        degraded=degraded,
+        point=point,
+        moves=state.counts,
+        board=thermal_model.describe(belief, settings.temperature, state.point.cost, str(state.point), full),
+        sure=belief.sure,
+        rest_celsius=belief.rest,
+        die_seconds=belief.die_s,
+        board_seconds=belief.board_s,
+        celsius_per_fps=belief.gain,
+        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation),
+    )

@@ -1,0 +1,412 @@
+"""Holds a temperature with as much work as the board can carry: a pure function.
+
+    state = begin(unit="int8-300, 4 threads, xnnpack")
+    state, action = step(state, plan, heat, now)      # once a second; more often does nothing
+    action.point, action.cameras, action.rate, action.moves
+
+Modelled on the kernel's power allocator (drivers/thermal/gov_power_allocator.c): every PERIOD_S, load = what is
+sustainable + k * (target - temperature), with one gain above the target and another below it, an integral that
+cannot wind up, and a grant that is divided among the actors. Differences:
+
+* What is sustainable and the gains are not constants of a platform, but learned (`thermal_model`); until then the
+  load is cut as if the die answered weakly and added as if it answered strongly.
+* The integral is an observer (`observer`): it attributes to the room what the load that really ran does not explain,
+  and extrapolates it by AHEAD_S, so that the governor acts before the limit.
+* What was asked a moment ago and has not yet reached the sensor is not asked again (a Smith predictor with the die's
+  time constant).
+* The load is changed when the temperature foretold leaves a band around the target, not all the time: each change
+  is an event. Upwards at most once a dwell and by a part of all the work, downwards at once.
+
+Below the rate comes the ladder (`operating_points`): one rung at a time, down when even the floor of a stage is too
+much, up when the floor of the stage above fits with MARGIN to spare; rungs that differ by threads alone are chosen
+by what the load buys on them. A climb that had to be taken back waits twice as long the next time, unless the
+temperature has fallen by the hysteresis meanwhile.
+
+A sensor that is lost, stuck or nonsense leaves the last load that was safe, less a tenth. Under-voltage and throttling
+are believed over temperatures and frequencies: they set a ceiling (`ceiling`) of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from vigild.budget import ceiling, observer, thermal_model, words
+from vigild.budget.actions import Move, MoveKind
+from vigild.budget.ceiling import Ceiling
+from vigild.budget.observer import Observer
+from vigild.budget.operating_points import Ladder, OperatingPoint, Rung
+from vigild.budget.sensing import Sensing, judge
+from vigild.budget.thermal_model import Belief, ThermalModel
+
+PERIOD_S = 1.0
+"""A controller that is called faster than its period over-reacts."""
+AHEAD_S = 10.0
+"""How far the slow part of the temperature is extrapolated: the dwell before work can be added again, about."""
+TARGET_BELOW = 0.15
+"""°C between the budget and what is aimed at."""
+LEAST_BAND, MOST_BAND = 0.35, 0.8
+"""°C that the temperature foretold may be beside the target; in between it is BAND_DEVIATIONS of its noise."""
+BAND_DEVIATIONS = 2.5
+RAISE_PART = 0.34
+"""Of all the work, added at a time at the most."""
+CHANGE_PART = 0.02
+"""A change of less than this part of the load is not worth an event."""
+PRESSED_STEPS, PRESSED_CELSIUS = 4, 0.5
+"""A stage is given up after so many steps in which its floor was too much, or at once so far above the budget."""
+MARGIN = 1.15
+"""A stage is climbed to when its floor times this fits."""
+SIBLING_GAIN = 1.06
+"""Threads change when that buys at least so many frames more."""
+MOST_CLIMB_WAIT_S = 300.0
+CLIMB_MEMORY_S = 300.0
+"""A climb that is taken back within this was one too many."""
+BLIND_PART = 0.9
+"""Of the last safe load, while the sensor is lost."""
+SAFE_S = 60.0
+"""In which the safe load may rise from nothing to all: what was run for a moment only is not known to be safe."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be held, and with what."""
+
+    ladder: Ladder
+    celsius: float | None = None
+    """The budget; None: there is no temperature to hold."""
+    hysteresis: float = 5.0
+    dwell: float = 10.0
+    most_fps: float | None = None
+    """A cap for all cameras together (quiet hours); None: none."""
+
+
+class Heat(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read, and what really ran."""
+
+    celsius: float | None
+    """The hottest sensor that the budget is about; None: it gave nothing this time."""
+    sensor: str = "temperature"
+    flags: frozenset[str] = frozenset()
+    """What limits the board right now: "under_voltage", "throttled", ...; see `ceiling`."""
+    measured_fps: float | None = None
+    """Inferences a second of all cameras; None: not known, so that what was asked is taken for it."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything it remembers."""
+
+    unit: str
+    rung: int = 0
+    begun: bool = False
+    load: float = 0.0
+    """Reference frames a second that are granted; from the first step on all of them."""
+    rate: float = 0.0
+    """Frames a second that this is on the rung."""
+    stepped_at: float = -math.inf
+    acted_at: float = -math.inf
+    observer: Observer | None = None
+    quick_load: float = 0.0
+    """The load as the die's temperature follows it."""
+    sensing: Sensing = Sensing()
+    safe_load: float = 0.0
+    model: ThermalModel | None = None
+    belief: Belief | None = None
+    ceiling: Ceiling = Ceiling()
+    climbed_at: float = -math.inf
+    climb_wait: float = 0.0
+    climb_after: float = -math.inf
+    pressed: int = 0
+    """Steps in a row in which even the floor of the stage was too much."""
+    held: bool = True
+    """False: too hot although nothing is left that may be given up."""
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be in force after this step."""
+
+    point: OperatingPoint
+    cameras: tuple[str, ...]
+    """Those that run."""
+    rate: float
+    """Frames a second of all of them together."""
+    limited: bool
+    """False: the rate is all that is wanted, and no cap is needed."""
+    moves: tuple[Move, ...] = ()
+    degraded: str = ""
+    """What is given up and why; empty while nothing is."""
+
+
+def begin(unit: str, kept: ThermalModel | None = None) -> State:
+    """`unit`: the first operating point, in words that name it; `kept`: what was learned in an earlier run."""
+    return State(unit=unit, model=kept)
+
+
+def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
+    """One round. `now`: monotonic seconds."""
+    seconds = now - state.stepped_at
+    if state.begun and seconds < 0.9 * PERIOD_S:
+        return state, _action(state, plan, heat, ())
+    state = _fit(state, plan)
+    seconds = min(seconds, 10.0) if math.isfinite(seconds) else PERIOD_S
+    before = state
+    sensing, sensing_moves = judge(state.sensing, heat.celsius, heat.sensor, state.quick_load, _gain(state, plan), now)
+    state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
+    rung = plan.ladder.rungs[state.rung]
+    ran = (heat.measured_fps if heat.measured_fps is not None else state.rate) * rung.point.cost
+    state = _follow(state, plan, sensing, ran, seconds)
+    limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
+    state = msgspec.structs.replace(state, ceiling=limit)
+    state = _decide(state, plan, sensing, limit, now)
+    moves = list(sensing_moves) if plan.celsius is not None else []
+    cause = _cause(state, plan, heat, why)
+    moves += _moves(before, state, plan, cause)
+    return state, _action(state, plan, heat, tuple(moves), cause)
+
+
+# ---- following
+
+
+def _gain(state: State, plan: Plan) -> float:
+    """°C within seconds for a reference frame a second, as far as known."""
+    if state.belief is not None:
+        return state.belief.die_gain
+    return thermal_model.DIE_PRIOR[0] / max(plan.ladder.full_load, 1e-6)
+
+
+def _fit(state: State, plan: Plan) -> State:
+    """The state on this ladder: it may have been made anew since the last step."""
+    rungs = plan.ladder.rungs
+    index = min(state.rung, len(rungs) - 1)
+    load = state.load if state.begun else plan.ladder.full_load
+    return msgspec.structs.replace(state, begun=True, rung=index, load=load, rate=rungs[index].rate(load))
+
+
+def _follow(state: State, plan: Plan, sensing: Sensing, ran: float, seconds: float) -> State:
+    """Observer and model with what was read."""
+    constant = state.belief.die_s if state.belief is not None else 8.0
+    quick = ran + (state.quick_load - ran) * math.exp(-seconds / constant)
+    state = msgspec.structs.replace(state, quick_load=quick)
+    celsius = sensing.celsius
+    if celsius is None or not sensing.fresh:
+        return state
+    full = plan.ladder.full_load
+    model, belief = state.model, state.belief
+    if model is None or (belief is None and model.unit != state.unit):
+        model = thermal_model.begin(state.unit, full, celsius)
+    elif belief is None:
+        model = thermal_model.resume(model, state.unit, full, celsius)
+    learned = thermal_model.learn(model, celsius, ran, seconds)
+    belief = thermal_model.believe(learned)
+    gain = belief.die_gain
+    if state.observer is None:
+        watched = observer.begin(celsius, gain * quick)
+    else:
+        # What the gain is now said to be must not look like a change of the room.
+        old = _gain(state, plan)
+        watched = msgspec.structs.replace(state.observer, slow=state.observer.slow + (old - gain) * state.quick_load)
+        watched = observer.follow(watched, celsius, gain * quick, seconds)
+    return msgspec.structs.replace(state, model=learned, belief=belief, observer=watched)
+
+
+# ---- deciding
+
+
+def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: float) -> State:
+    full = plan.ladder.full_load
+    most = min(limit.load, full)
+    if plan.most_fps is not None:
+        most = min(most, plan.most_fps * plan.ladder.rungs[state.rung].point.cost)
+    rested = now - state.acted_at >= plan.dwell
+    lower, upper = most, most
+    too_hot = False
+    if plan.celsius is not None:
+        if sensing.lost or state.observer is None:
+            safe = max(state.safe_load * BLIND_PART, 0.0)
+            lower, upper = min(most, safe), min(most, state.load, safe)
+        else:
+            lower, upper, too_hot = _by_temperature(state, plan, most)
+            state = _remember_safe(state, plan, now)
+    down = state.load > lower
+    if down:
+        return _cut(state, plan, lower, too_hot, now)
+    state = msgspec.structs.replace(state, pressed=0)
+    if rested and not too_hot and not sensing.lost:
+        return _raise(state, plan, upper, now)
+    return msgspec.structs.replace(state, held=state.held or not too_hot)
+
+
+def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float, bool]:
+    """(load to cut to if it is above it, load to raise to if it is below it, over the budget)."""
+    seen, belief = state.observer, state.belief
+    assert seen is not None and belief is not None and plan.celsius is not None
+    target = plan.celsius - TARGET_BELOW
+    # A slope within its noise is none.
+    slope_noise = observer.SLOPE_NOISE * seen.noise
+    slope = math.copysign(max(abs(seen.slope) - slope_noise, 0.0), seen.slope)
+    slow = seen.slow + slope * AHEAD_S + seen.coming
+    band = min(max(BAND_DEVIATIONS * observer.LEVEL_NOISE * seen.noise, LEAST_BAND), MOST_BAND)
+    full = max(plan.ladder.full_load, 1e-6)
+    deviation = min(belief.die_deviation, belief.die_gain)
+    weak = max(belief.die_gain - deviation / 2, 1.0 / full)
+    strong = belief.die_gain + deviation
+    foretold = slow + belief.die_gain * state.load
+    over = state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
+    lower, upper = math.inf, state.load
+    if foretold > target + band:
+        lower = state.load + (target - foretold) / weak
+    elif foretold < target - band and not over:
+        upper = state.load + min((target - foretold) / strong, RAISE_PART * full)
+    return min(max(lower, 0.0), most), min(upper, most), over
+
+
+def _remember_safe(state: State, plan: Plan, now: float) -> State:
+    """What runs while the temperature is not over the budget is safe, once it has run for a while."""
+    assert plan.celsius is not None and state.observer is not None
+    if state.observer.celsius > plan.celsius:
+        return state
+    rise = plan.ladder.full_load * PERIOD_S / SAFE_S
+    return msgspec.structs.replace(state, safe_load=min(state.load, state.safe_load + rise))
+
+
+def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> State:
+    """Down to `load`: the rate first, then at most one rung."""
+    rungs = plan.ladder.rungs
+    rung = rungs[state.rung]
+    index = state.rung
+    stage = plan.ladder.stage(rung.stage)
+    best = _sibling(rungs, stage, index, load)
+    pressed = 0
+    if load < rungs[best].floor_load * (1 - CHANGE_PART):
+        # Even the least of this stage is too much: the stage below, but not for a gust.
+        pressed = state.pressed + 1
+        if index + 1 < len(rungs) and (pressed >= PRESSED_STEPS or _far_over(state, plan)):
+            index, pressed = index + 1, 0
+    elif best > index:
+        index = best
+    state = msgspec.structs.replace(state, pressed=pressed)
+    new = rungs[index]
+    load = max(load, new.floor_load)
+    if index == state.rung and (state.load - load) < CHANGE_PART * state.load:
+        # Nothing left to give up on this rung.
+        held = state.held and not (too_hot and load >= state.load)
+        return msgspec.structs.replace(state, held=held)
+    load = min(load, state.load)
+    wait, after = state.climb_wait, state.climb_after
+    if new.stage > rung.stage:
+        early = now - state.climbed_at < CLIMB_MEMORY_S
+        wait = min(max(2 * wait, 2 * plan.dwell), MOST_CLIMB_WAIT_S) if early else 0.0
+        after = now + wait
+    return msgspec.structs.replace(
+        state, rung=index, load=load, rate=new.rate(load), acted_at=now, climb_wait=wait, climb_after=after, held=True
+    )
+
+
+def _raise(state: State, plan: Plan, load: float, now: float) -> State:
+    """Up to `load`, at most one rung."""
+    rungs = plan.ladder.rungs
+    rung = rungs[state.rung]
+    index, climbed = state.rung, state.climbed_at
+    above = plan.ladder.stage(rung.stage - 1) if rung.stage > 0 else range(0)
+    # On the highest rate of a stage the load may be thought of as what the floor above needs, or it would never fit.
+    if above:
+        target = min(above, key=lambda at: rungs[at].floor_load)
+        need = rungs[target].floor_load * MARGIN
+        patient = now >= state.climb_after or _cooled(state, plan)
+        if load >= min(need, rungs[target].full_load) and patient and _would_hold(state, plan, rungs[target]):
+            index, climbed = target, now
+    if index == state.rung:
+        index = _sibling(rungs, plan.ladder.stage(rung.stage), index, load)
+    new = rungs[index]
+    rate = new.rate(load)
+    grown = rate * new.point.cost - state.rate * rung.point.cost
+    all_there = rate >= new.full_fps and state.rate < rung.full_fps
+    if index == state.rung and grown < CHANGE_PART * max(load, 1e-9) and not (all_there and grown > 0):
+        # Believed, not acted upon: more than this rung can use, for the climb to the next.
+        ceiling_load = max(rung.full_load, min((rungs[at].floor_load * MARGIN for at in above), default=0.0))
+        believed = min(max(load, state.load), ceiling_load) if rung.rate(load) >= rung.full_fps else state.load
+        return msgspec.structs.replace(state, load=believed, rate=rung.rate(believed), held=True)
+    return msgspec.structs.replace(state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, held=True)
+
+
+def _sibling(rungs: tuple[Rung, ...], stage: range, index: int, load: float) -> int:
+    """The rung of the stage on which `load` buys most; the present one unless another buys SIBLING_GAIN times as much,
+    and of those that buy nearly the same the one with the most threads."""
+    bought = {at: rungs[at].rate(load) if load >= rungs[at].floor_load else load / rungs[at].point.cost for at in stage}
+    most = max(bought.values())
+    if bought.get(index, 0.0) * SIBLING_GAIN >= most:
+        higher = [at for at in stage if at < index and bought[at] >= most * 0.999]
+        # Threads come back as soon as all of them buy as many frames: then they only make answers faster.
+        return higher[0] if higher and rungs[higher[0]].rate(load / 1.03) >= most * 0.999 else index
+    return next(at for at in stage if bought[at] * SIBLING_GAIN >= most)
+
+
+def _far_over(state: State, plan: Plan) -> bool:
+    return (
+        plan.celsius is not None
+        and state.observer is not None
+        and not state.sensing.lost
+        and state.observer.celsius > plan.celsius + PRESSED_CELSIUS
+    )
+
+
+def _cooled(state: State, plan: Plan) -> bool:
+    """Cold enough that an earlier failure to climb says nothing any more."""
+    if plan.celsius is None or state.observer is None:
+        return True
+    return state.observer.celsius < plan.celsius - plan.hysteresis
+
+
+def _would_hold(state: State, plan: Plan, rung: Rung) -> bool:
+    """Whether the model, where it is sure, says that the floor of a rung can be kept for ever."""
+    belief = state.belief
+    if plan.celsius is None or belief is None or not belief.sure or _cooled(state, plan):
+        return True
+    load, deviation = thermal_model.sustained(belief, plan.celsius)
+    return load + deviation >= rung.floor_load
+
+
+# ---- telling
+
+
+def _cause(state: State, plan: Plan, heat: Heat, flags: str) -> str:
+    if flags:
+        return flags
+    if plan.celsius is None:
+        return "no temperature budget"
+    if state.sensing.lost or state.observer is None:
+        return f"{heat.sensor} cannot be read; the last safe load, less a tenth"
+    return words.temperature(heat.sensor, state.observer.celsius, state.observer.celsius_slope, plan.celsius)
+
+
+def _moves(before: State, after: State, plan: Plan, cause: str) -> list[Move]:
+    rungs = plan.ladder.rungs
+    moves: list[Move] = []
+    old, new = rungs[before.rung], rungs[after.rung]
+    if after.rung != before.rung:
+        kind: MoveKind = "step_down" if after.rung > before.rung else "step_up"
+        moves.append(
+            Move(kind=kind, reason=f"{words.rung_change(old, new)}, {words.rates(before.rate, after.rate)}: {cause}")
+        )
+    elif after.rate != before.rate:
+        kind = "rate_cut" if after.rate < before.rate else "rate_raised"
+        moves.append(Move(kind=kind, reason=f"{words.rates(before.rate, after.rate)}: {cause}"))
+    if before.held != after.held:
+        if after.held:
+            moves.append(Move(kind="held_again", reason=f"the budget is held again: {cause}"))
+        else:
+            moves.append(
+                Move(kind="not_held", reason=f"nothing is left that may be given up, and it is too hot: {cause}")
+            )
+    return moves
+
+
+def _action(state: State, plan: Plan, heat: Heat, moves: tuple[Move, ...], cause: str = "") -> Action:
+    rung = plan.ladder.rungs[state.rung]
+    limited = state.rung > 0 or state.rate < rung.full_fps
+    degraded = ""
+    if limited:
+        cause = cause or _cause(state, plan, heat, "")
+        degraded = f"{words.given_up(plan.ladder, state.rung, state.rate)}: {cause}"
+    return Action(
+        point=rung.point, cameras=rung.cameras, rate=state.rate, limited=limited, moves=moves, degraded=degraded
+    )

@@ -1,0 +1,40 @@
+"""What people are told of a move. Pure."""
+
+from __future__ import annotations
+
+from vigild.budget.operating_points import Ladder, Rung
+
+
+def temperature(sensor: str, celsius: float, slope: float, budget: float) -> str:
+    """ "cpu-thermal 74.1 °C, +0.21 °C/s, budget 75 °C" """
+    return f"{sensor} {celsius:.1f} °C, {slope:+.2f} °C/s, budget {budget:g} °C"
+
+
+def rates(before: float, after: float) -> str:
+    """ "from 15.0 to 11.2 fps" """
+    return f"from {before:.1f} to {after:.1f} fps"
+
+
+def rung_change(old: Rung, new: Rung) -> str:
+    """ "int8-300 on 4 threads becomes int8-300 on 2 threads" and the like."""
+    parts = []
+    if old.point != new.point:
+        parts.append(f"{old.point} becomes {new.point}")
+    if gone := [name for name in old.cameras if name not in new.cameras]:
+        parts.append("pause" if not new.cameras else f"without {', '.join(gone)}")
+    if back := [name for name in new.cameras if name not in old.cameras]:
+        parts.append(f"with {', '.join(back)} again")
+    return "; ".join(parts) or "another step"
+
+
+def given_up(ladder: Ladder, index: int, rate: float) -> str:
+    """ "11.2 of 15.0 fps, int8-256 on 2 threads, without back" """
+    first, rung = ladder.rungs[0], ladder.rungs[index]
+    if not rung.cameras and first.cameras:
+        return "paused"
+    parts = [f"{rate:.1f} of {first.full_fps:.1f} fps"]
+    if rung.point != first.point:
+        parts.append(f"{rung.point} instead of {first.point}")
+    if gone := [name for name in first.cameras if name not in rung.cameras]:
+        parts.append(f"without {', '.join(gone)}")
+    return ", ".join(parts)

@@ -1,0 +1,196 @@
+"""Carries out what the budgets ask for: readings in, limits, takeovers and restarts out, once a second.
+
+    keeper = BudgetKeeper(fleet, emit, kept_model)
+    keeper.tick(now_ns, minute_of_day, config, budgets, readings)
+    keeper.operating(config.model)           # the model's settings at the operating point in force
+
+Decisions are `vigild.budget`'s, which is pure; here they become calls to the fleet, each told as an event.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from vigild import log
+from vigild.board.budgets import Budgets
+from vigild.board.readings import Readings
+from vigild.budget import budgeting
+from vigild.budget.actions import Action, Limits, Move, Recycle, Trim, UsePoint
+from vigild.budget.from_profile import assumed, operating_points
+from vigild.budget.operating_points import Camera as BudgetCamera
+from vigild.budget.operating_points import OperatingPoint, build
+from vigild.budget.thermal_model import ThermalModel
+from vigild.catalogue import profile
+from vigild.config.schema import Config, ModelConfig
+from vigild.fleet import events
+from vigild.fleet.camera import Camera
+from vigild.fleet.fleet import Fleet
+from vigild.fleet.limits import Holder
+from vigild.fleet.takeover import Refused
+from vigild.ipc.messages import ModelReady
+
+PERIOD_NS = 1_000_000_000
+"""The governors' period: the shortest time constant of a board is a few of it."""
+
+WHO: tuple[Holder, ...] = ("governor", "schedule")
+
+_log = log.logger("budget")
+
+
+class BudgetKeeper:
+    """What is remembered of budgets, and the hands that keep them."""
+
+    def __init__(self, fleet: Fleet, emit: events.Emit, kept: ThermalModel | None = None) -> None:
+        """`kept`: what was learned of this board in an earlier run."""
+        self._fleet = fleet
+        self._emit = emit
+        self._state = budgeting.begin(kept)
+        self._settings = budgeting.Settings(temperature=None, memory=None)
+        self._points: list[OperatingPoint] = []
+        """What may run: first what is wanted."""
+        self._asked = False
+        self._moving = False
+        """A takeover that a budget asked for is under way."""
+        self._point: OperatingPoint | None = None
+        """In force, when it is not the wanted one."""
+        self._next_ns = 0
+        self._why = ""
+        """The reason of the newest move: limits that follow from it are told with it."""
+        self._cameras: list[BudgetCamera] = []
+
+    # ---- what runs
+
+    def asked_for_model(self, under_way: bool) -> None:
+        """A client or a reload has another model loaded: the next one taken is what is wanted from then on."""
+        self._asked = under_way
+
+    def model_taken(self, ready: ModelReady, config: Config) -> None:
+        """A detector serves. Unless it is the budgets' doing, it is what is wanted from now on."""
+        if self._asked:
+            self._point = None
+        elif self._moving or self._point is not None:
+            return
+        self._points = _points(ready, config)
+
+    def operating(self, config: ModelConfig) -> ModelConfig:
+        """[model] as it is to run now: with the variant and threads that budgets leave."""
+        point = self._point
+        if point is None:
+            return config
+        return msgspec.structs.replace(config, variant=point.variant, threads=point.threads)
+
+    # ---- what there is to say
+
+    @property
+    def summary(self) -> budgeting.Summary:
+        ladder = (
+            build(self._points, self._cameras, self._settings.give_up, self._settings.min_fps)
+            if (self._points and self._cameras)
+            else None
+        )
+        return budgeting.summary(self._state, self._settings, ladder)
+
+    @property
+    def learned(self) -> ThermalModel | None:
+        """Of this board, to be kept for the next run."""
+        return self._state.heat.model if self._state.heat is not None else self._state.kept
+
+    # ---- the round
+
+    def tick(self, now_ns: int, minute_of_day: int, config: Config, budgets: Budgets, readings: Readings) -> None:
+        """Decide and act; call often, it does so once a second."""
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + PERIOD_NS
+        if budgets.memory <= 0:  # not read yet
+            return
+        self._settings = _settings(config, budgets, readings)
+        self._cameras = [_camera(camera, now_ns) for camera in self._fleet.cameras.values() if _counts(camera)]
+        self._state, actions = budgeting.step(
+            self._state, self._settings, self._cameras, self._points, readings, minute_of_day, now_ns / 1e9
+        )
+        for action in sorted(actions, key=lambda action: not isinstance(action, Move)):
+            self._carry_out(action, config)
+
+    def _carry_out(self, action: Action, config: Config) -> None:
+        match action:
+            case Move(kind=kind, reason=reason):
+                self._why = reason
+                self._emit(events.BudgetMoved(move=kind, reason=reason))
+            case Limits():
+                self._limit(action)
+            case UsePoint(point=point):
+                self._use(point, config)
+            case Trim(on=on):
+                self._fleet.trim(on)
+            case Recycle(worker=worker, reason=reason):
+                self._fleet.recycle(worker, reason)
+
+    def _limit(self, wanted: Limits) -> None:
+        by_name = {limit.camera: limit for limit in wanted.cameras}
+        for name, camera in self._fleet.cameras.items():
+            limit = by_name.get(name)
+            limits = camera.limits
+            for who in WHO:
+                held = limit is not None and who in limit.holds
+                limits = limits.held(who, wanted.degraded or self._why) if held else limits.released(who)
+            limits = limits.capped("governor", limit.max_fps if limit is not None else None)
+            self._fleet.limit(name, limits, self._why or wanted.degraded or "full work again")
+
+    def _use(self, point: OperatingPoint, config: Config) -> None:
+        full = bool(self._points) and point == self._points[0]
+        if full and self._point is None:
+            return  # it runs: another model or delegate came, and not by the budgets
+        self._point = None if full else point
+        self._moving = True
+
+        def done(outcome: ModelReady | Refused) -> None:
+            self._moving = False
+            if isinstance(outcome, Refused):
+                reason = f"the budgets' move to {point} was refused, what runs stays: {outcome}"
+                self._emit(events.Noticed(kind="budget_refused", reason=reason))
+
+        self._fleet.replace(self.operating(config.model), done)
+
+
+def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting.Settings:
+    budget = config.budget
+    return budgeting.Settings(
+        temperature=budgets.temperature if readings.counted or readings.lost else None,
+        memory=budgets.memory,
+        hysteresis=budget.hysteresis,
+        dwell=budget.dwell,
+        min_fps=budget.min_fps,
+    )
+
+
+def _counts(camera: Camera) -> bool:
+    """Whether nobody but the budgets may keep it from running now."""
+    others = set(camera.limits.holds) - set(WHO)
+    return camera.source is not None and not camera.ended and not others
+
+
+def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
+    source = camera.source
+    return BudgetCamera(
+        name=camera.name,
+        priority=camera.config.priority,
+        wanted_fps=camera.config.fps or (source.fps if source is not None and source.fps > 0 else None),
+        measured_fps=camera.inferred_rate.per_second(now_ns / 1e9),
+        pace=camera.config.pace,
+    )
+
+
+def _points(ready: ModelReady, config: Config) -> list[OperatingPoint]:
+    """The ladder of this model, by what `vigild tune` measured here; the one point that runs, where nothing was."""
+    where = profile.find()
+    if where is not None and config.model.path is None:
+        try:
+            kept = profile.load(where)
+        except profile.ProfileError as error:
+            _log.warning("%s; the budgets can give up the frame rate, cameras and a pause", error)
+        else:
+            model = kept.models.get(ready.name)
+            if model is not None and not profile.stale(kept, profile.this_board()):
+                return operating_points(model.rows, ready.variant, ready.threads, ready.delegate)
+    return assumed(ready.variant, ready.threads, ready.delegate)

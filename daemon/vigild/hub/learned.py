@@ -1,0 +1,70 @@
+"""What was learned of the board, kept in the state folder from one run to the next.
+
+    learned = Learned(Path("/"))
+    model = learned.load()                      # None: nothing, or of another board
+    learned.save(model)
+
+A file that cannot be read or written costs what was learned, nothing else: that is said once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from vigild import log
+from vigild.budget.thermal_model import ThermalModel
+from vigild.catalogue import profile, store
+from vigild.decoding import decoded
+
+FILE = "thermal.json"
+MAX_BYTES = 256 * 1024
+
+_log = log.logger("budget")
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The file."""
+
+    board: profile.Board
+    model: ThermalModel
+
+
+class Learned:
+    """The file of one board."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
+        """`root`: what /sys and /proc are below."""
+        self._board = profile.this_board(root)
+        self._path = store.own_folder(environ).parent / FILE
+        self._told = False
+
+    def load(self) -> ThermalModel | None:
+        try:
+            with self._path.open("rb") as file:
+                data = file.read(MAX_BYTES)
+            kept = decoded(msgspec.json.Decoder(Kept).decode, data)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            self._tell(f"{self._path}, what was learned of this board, cannot be read: {error}")
+            return None
+        return kept.model if kept.board == self._board else None
+
+    def save(self, model: ThermalModel) -> None:
+        """Written beside and renamed, so that a power cut leaves the old one or the new one."""
+        beside = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(msgspec.json.encode(Kept(board=self._board, model=model)))
+            beside.replace(self._path)
+        except OSError as error:
+            self._tell(f"what was learned of this board cannot be kept: {self._path}: {error.strerror or error}")
+
+    def _tell(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning("%s", text)

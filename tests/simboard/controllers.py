@@ -1,0 +1,86 @@
+"""Who decides: the governor, nobody, the firmware, a switch, a constant."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from vigild.budget import governor
+from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, OperatingPoint, build
+
+
+class Sight(NamedTuple):
+    """What a controller is shown once a second."""
+
+    celsius: float | None
+    flags: frozenset[str]
+    measured_fps: float
+
+
+class Order(NamedTuple):
+    """What it wants."""
+
+    point: OperatingPoint
+    rate: float
+
+
+class Controller(Protocol):
+    """`firmware`: whether the board's own throttle is there beside it."""
+
+    name: str
+    firmware: bool
+
+    def step(self, sight: Sight, now: float) -> Order: ...
+
+
+def ladder_of(points: tuple[OperatingPoint, ...], wanted: tuple[float, ...], min_fps: float = 1.0) -> Ladder:
+    """Everything may be given up; the first camera is the most important."""
+    cameras = [Camera(name=f"camera{at}", wanted_fps=fps, priority=len(wanted) - at) for at, fps in enumerate(wanted)]
+    return build(points, cameras, GIVE_UP, min_fps)
+
+
+class Governed:
+    """vigild's."""
+
+    name, firmware = "governor", True
+
+    def __init__(
+        self, points: tuple[OperatingPoint, ...], wanted: tuple[float, ...], budget: float, min_fps: float = 1.0
+    ) -> None:
+        self.plan = governor.Plan(ladder=ladder_of(points, wanted, min_fps), celsius=budget)
+        self.state = governor.begin(str(points[0]))
+        self.moves: list[tuple[float, str, str]] = []
+
+    def step(self, sight: Sight, now: float) -> Order:
+        heat = governor.Heat(
+            celsius=sight.celsius, sensor="cpu-thermal", flags=sight.flags, measured_fps=sight.measured_fps
+        )
+        self.state, action = governor.step(self.state, self.plan, heat, now)
+        self.moves += [(now, move.kind, move.reason) for move in action.moves]
+        return Order(action.point, action.rate)
+
+
+class Constant:
+    """One rate for ever."""
+
+    def __init__(self, point: OperatingPoint, rate: float, *, firmware: bool, name: str = "constant") -> None:
+        self.name, self.firmware, self._order = name, firmware, Order(point, rate)
+
+    def step(self, sight: Sight, now: float) -> Order:
+        return self._order
+
+
+class Switch:
+    """Off at the budget, on again below it by the hysteresis."""
+
+    name, firmware = "on/off switch", True
+
+    def __init__(self, point: OperatingPoint, rate: float, budget: float, hysteresis: float = 5.0) -> None:
+        self._point, self._rate, self._budget, self._hysteresis, self._on = point, rate, budget, hysteresis, True
+
+    def step(self, sight: Sight, now: float) -> Order:
+        if sight.celsius is not None:
+            if sight.celsius >= self._budget:
+                self._on = False
+            elif sight.celsius <= self._budget - self._hysteresis:
+                self._on = True
+        return Order(self._point, self._rate if self._on else 0.0)
