@@ -9,10 +9,13 @@ import argparse
 from pathlib import Path
 
 from vigild import stdio
+from vigild.config import targets
+from vigild.config.document import key_text
 from vigild.config.load import ConfigError, load_file
 from vigild.config.rules import unknown_labels, unused
 from vigild.config.schema import Config, ModelConfig
-from vigild.config.source import parse_source, redact
+from vigild.config.source import redact
+from vigild.config.tree import ROOT, tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,11 +73,10 @@ def _unknown_labels(config: Config) -> list[str]:
 
 def _absent(config: Config) -> list[str]:
     """Files that are named but not there. A warning: the file may be checked on another machine."""
-    named = {"model.path": config.model.path, "model.labels": config.model.labels}
-    for name, camera in config.camera.items():
-        source = parse_source(camera.source)
-        if source.kind in ("file", "images"):
-            named[f"camera.{name}.source"] = source.target
-    return [
-        f"{key}: {redact(path)} does not exist here" for key, path in named.items() if path and not Path(path).exists()
-    ]
+    found: list[str] = []
+    for path, section, table in tables(ROOT, config):
+        for field in section.fields:
+            for needed in targets.needed(field.target, getattr(table, field.name)):
+                if not Path(needed).exists():
+                    found.append(f"{key_text((*path, field.name))}: {redact(needed)} does not exist here")
+    return found

@@ -63,21 +63,27 @@ def run(args: argparse.Namespace) -> int:
     if args.socket:
         overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
-    chosen = args.source
+    found: str | None = None
+    """The camera that stands in where neither the file nor the command line names one."""
     credentials.beside(config_path)
 
     def read() -> Config:
         """Parse everything again, as at start: reload uses it."""
-        return load.from_command_line(
-            config=config_path, source=chosen, model=args.model, labels=args.labels, overrides=overrides
-        )
+
+        def of(source: str | None) -> Config:
+            return load.from_command_line(
+                config=config_path, source=source, model=args.model, labels=args.labels, overrides=overrides
+            )
+
+        config = of(args.source)
+        return config if config.camera or not found or config.daemon.allow_no_cameras else of(found)
 
     log.setup("info")
     config = read()  # ConfigError is main's to print
-    if not config.camera:
+    if not config.camera and not config.daemon.allow_no_cameras:
         from vigild import v4l2
 
-        chosen = v4l2.first_camera() or "testcard"
+        found = v4l2.first_camera() or "testcard"
         config = read()
     if problems := absent_sources(config):
         raise load.ConfigError(problems)

@@ -21,7 +21,7 @@ from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig
 from vigild.config.source import Source, SourceError, parse_source
 from vigild.config.values import show
 
-CAMERA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+TABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 MAX_SOCKET_PATH_BYTES = 107
 """sun_path of sockaddr_un (unix(7)) is 108 bytes with the final NUL."""
@@ -161,11 +161,11 @@ def faults(table: msgspec.Struct) -> Iterator[Problem]:
             yield Problem(rule.key, text)
 
 
-def camera_name(name: str) -> str | None:
-    """What is wrong with a camera's name, or None."""
-    if CAMERA_NAME.fullmatch(name):
+def table_name(kind: str, name: str) -> str | None:
+    """What is wrong with the name that the user gave a table of this kind, or None."""
+    if TABLE_NAME.fullmatch(name):
         return None
-    return f"found the camera name {show(name)}, expected 1 to 64 letters, digits, _ and -"
+    return f"found the {kind} name {show(name)}, expected 1 to 64 letters, digits, _ and -"
 
 
 _LABELS_TOLD = 12

@@ -16,12 +16,11 @@ from typing import Any
 import msgspec
 
 from vigild import log
-from vigild.config.changes import Changes, diff, taken_up
+from vigild.config.changes import Changes, diff, emptied, new_code, taken_up
 from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
 from vigild.config.rules import unknown_labels
-from vigild.config.schema import Config, ModelConfig
-from vigild.config.source import parse_source
+from vigild.config.schema import OF_ONE_MODEL, Config, ModelConfig
 from vigild.fleet import events
 from vigild.fleet.takeover import Refused
 from vigild.hub import answers
@@ -153,7 +152,7 @@ class Api:
         if not values:
             raise RequestError("invalid", "swap names nothing; expected a path or a name, or another key of [model]")
         if {"model.path", "model.name"} & values.keys():
-            forgotten = dict.fromkeys(f"model.{name}" for name in ("path", "name", "variant", "labels", "sha256"))
+            forgotten = dict.fromkeys(f"model.{name}" for name in OF_ONE_MODEL)
             values = {**forgotten, **values}
         return await self._set(values)
 
@@ -173,6 +172,8 @@ class Api:
         async with self._changing:
             try:
                 new = self._read_config()
+                if why := emptied(self._hub.config, new):
+                    raise ConfigError([why])
             except ConfigError as error:
                 reason = "; ".join(error.problems)
                 self._hub.happened(events.ReloadRefused(reason=reason))
@@ -238,12 +239,5 @@ def _refuse_new_code(old: Config, new: Config) -> None:
 
     Raises RequestError.
     """
-    for name, camera in new.camera.items():
-        if camera.source != old.camera[name].source and parse_source(camera.source).kind == "exec":
-            raise RequestError(
-                "forbidden", f"camera.{name}.source: an exec: source cannot be set by a client; write it into the file"
-            )
-    if new.model.delegate != old.model.delegate and "/" in new.model.delegate:
-        raise RequestError(
-            "forbidden", "model.delegate: a library's path cannot be set by a client; write it into the file"
-        )
+    for code in new_code(old, new):
+        raise RequestError("forbidden", f"{code} cannot be set by a client; write it into the file")

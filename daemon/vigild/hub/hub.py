@@ -371,11 +371,11 @@ class Hub:
         self.config = config
         self._state = None
         log.set_level(config.daemon.log_level)
-        for name in changes.cameras_removed:
+        for name in changes.removed("camera"):
             self.fleet.remove_camera(name)
-        for name in changes.cameras_changed:
+        for name in changes.changed("camera"):
             self.fleet.change_camera(name, config.camera[name])
-        for name in changes.cameras_added:
+        for name in changes.added("camera"):
             self.fleet.add_camera(name, config.camera[name])
         self.fleet.set_model(self.keeper.operating(config.model))
         self._change_chains()
