@@ -6,6 +6,7 @@
 #                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
+#   make bench-budget [PLOTS=build/budget]                the governor on simulated boards: table and pictures
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
@@ -17,7 +18,7 @@
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
-#   make emulate TARGET=...  the bundle, on an emulated processor      make deb      make soak-deploy [N=50]
+#   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make help        this text
 
 PYTHON ?= python3
@@ -29,10 +30,10 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench fuzz clean \
+.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
   test-faults chaos soak \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
-  signing-key emulate deb soak-deploy
+  signing-key soak-deploy
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -189,8 +190,17 @@ install: setup
 uninstall: setup
 	@$(CROSS) uninstall
 
+soak-deploy: N = 50
+soak-deploy: setup
+	$(BIN)/python tests/container/soak_deploy.py -n $(N)
+
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
+
+# The governor on simulated boards; no daemon runs, and the machine's speed does not matter.
+PLOTS ?= build/budget
+bench-budget: setup
+	PYTHONPATH=tests $(BIN)/python -m bench.budget --plots '$(PLOTS)'
 
 N ?= 100000
 fuzz: setup

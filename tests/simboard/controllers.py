@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from vigild.budget import governor
-from vigild.budget.operating_points import GIVE_UP, Camera, OperatingPoint, build
+from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, OperatingPoint, build
 
 
 class Sight(NamedTuple):
@@ -32,6 +32,12 @@ class Controller(Protocol):
     def step(self, sight: Sight, now: float) -> Order: ...
 
 
+def ladder_of(points: tuple[OperatingPoint, ...], wanted: tuple[float, ...], min_fps: float = 1.0) -> Ladder:
+    """Everything may be given up; the first camera is the most important."""
+    cameras = [Camera(name=f"camera{at}", wanted_fps=fps, priority=len(wanted) - at) for at, fps in enumerate(wanted)]
+    return build(points, cameras, GIVE_UP, min_fps)
+
+
 class Governed:
     """vigild's."""
 
@@ -40,10 +46,7 @@ class Governed:
     def __init__(
         self, points: tuple[OperatingPoint, ...], wanted: tuple[float, ...], budget: float, min_fps: float = 1.0
     ) -> None:
-        cameras = [
-            Camera(name=f"camera{at}", wanted_fps=fps, priority=len(wanted) - at) for at, fps in enumerate(wanted)
-        ]
-        self.plan = governor.Plan(ladder=build(points, cameras, GIVE_UP, min_fps), celsius=budget)
+        self.plan = governor.Plan(ladder=ladder_of(points, wanted, min_fps), celsius=budget)
         self.state = governor.begin(str(points[0]))
         self.moves: list[tuple[float, str, str]] = []
 

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 
 from simboard.board import Board, Physics
-from simboard.controllers import Controller, Governed, Order, Sight
+from simboard.controllers import Controller, Governed, Order, Sight, ladder_of
 from simboard.scenarios import Change, Scenario
 from vigild.budget.operating_points import Ladder, Rung
 
@@ -25,6 +25,7 @@ class Trace:
     scenario: Scenario
     physics: Physics
     controller: str
+    ladder: Ladder
     seconds: list[float] = field(default_factory=list)
     die: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
@@ -33,8 +34,6 @@ class Trace:
     full_fits: list[bool] = field(default_factory=list)
     """Whether all the work, from now on for ever, would stay within the budget, and anybody can see that it does."""
     moves: list[tuple[float, str, str]] = field(default_factory=list)
-    ladder: Ladder | None = None
-    """Of the governor."""
 
 
 def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int = 1) -> Trace:
@@ -45,7 +44,7 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
         physics = replace(physics, sensor_step=scenario.sensor_step)
     board = Board(physics, scenario.room, seed, firmware=controller.firmware)
     board.fan_works = scenario.fan_works
-    trace = Trace(scenario, physics, controller.name)
+    trace = Trace(scenario, physics, controller.name, ladder_of(physics.points, scenario.wanted_fps))
     changes = list(scenario.changes)
     full = min(sum(scenario.wanted_fps), physics.points[0].capacity_fps)
     for second in range(int(scenario.seconds)):
@@ -66,7 +65,6 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
             and board.watts_of(physics.points[0], full) <= board.under_voltage_above
         )
     if isinstance(controller, Governed):
-        trace.ladder = controller.plan.ladder
         trace.moves = controller.moves
     return trace
 
@@ -78,7 +76,7 @@ def shifted(scenario: Scenario, celsius: float) -> Scenario:
         def change_and_shift(board: Board) -> None:
             before = board.room
             change(board)
-            if board.room != before:
+            if board.room != before and not getattr(change, "relative", False):
                 board.room += celsius
 
         return change_and_shift
@@ -165,7 +163,6 @@ def work_at_budget(trace: Trace) -> float | None:
     segment. None where nothing has to be given up. A segment counts from where the die first came within 1 °C of the
     budget, or something limited the board; frames of a lesser stage than that point's do not count at all."""
     ladder = trace.ladder
-    assert ladder is not None
     worst: float | None = None
     board = Board(trace.physics, trace.scenario.room, firmware=False)
     board.fan_works = trace.scenario.fan_works

@@ -68,3 +68,9 @@ PI5_FAN = Physics(
 )  # fmt: skip
 
 PROFILES = {"pi4": PI4_BARE, "pi4-case": PI4_CASE, "pi5": PI5_BARE, "pi5-fan": PI5_FAN}
+
+
+def idle_rise(physics: Physics) -> float:
+    """°C of the idle die above the room, with the fan at its highest."""
+    r_board = physics.fan[-1][1] if physics.fan else physics.r_board
+    return physics.idle_watts * r_board + physics.chip_idle_watts * physics.r_die

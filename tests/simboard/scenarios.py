@@ -22,6 +22,10 @@ class Scenario:
     fan_works: bool = True
     noise: float | None = None
     sensor_step: float | None = None
+    judge_work: bool = True
+    """False: so little is left that a tenth of a degree decides."""
+    supply: bool = False
+    """It is about flags, after which the governor waits on purpose: the time back is shown, not judged."""
     profiles: tuple[str, ...] = field(default=("pi4", "pi4-case", "pi5", "pi5-fan"))
 
 
@@ -31,6 +35,18 @@ def _set(name: str, value: object) -> Change:
 
 def _room(celsius: float) -> Change:
     return _set("room", celsius)
+
+
+def _rest_below_budget(celsius: float) -> Change:
+    """A room in which the board, idle, comes to rest so far below its budget."""
+
+    def change(board: Board) -> None:
+        physics = board.physics
+        rise = physics.idle_watts * physics.r_board + physics.chip_idle_watts * physics.r_die
+        board.room = physics.budget - celsius - rise
+
+    change.relative = True  # type: ignore[attr-defined]
+    return change
 
 
 BARE = ("pi4", "pi4-case", "pi5")
@@ -47,6 +63,11 @@ SCENARIOS = {
     "a core goes": Scenario(
         "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), profiles=("pi5",)
     ),
+    "hardly anything left": Scenario(
+        "hardly anything left", 9000, 22.0,
+        ((1800, _rest_below_budget(1.5)), (5400, _rest_below_budget(40.0))),
+        wanted_fps=(15.0, 15.0), judge_work=False, profiles=BARE,
+    ),
     "fan fails": Scenario(
         "fan fails", 7200, 30.0, ((1800, _set("fan_works", False)), (4500, _set("fan_works", True))),
         profiles=("pi5-fan",),
@@ -62,6 +83,7 @@ SCENARIOS = {
     "noisy, coarse sensor": Scenario("noisy, coarse sensor", 3600, 32.0, noise=0.6, sensor_step=1.0),
     "weak supply": Scenario(
         "weak supply", 3600, 20.0,
-        ((600, _set("under_voltage_above", 5.5)), (1800, _set("under_voltage_above", 99.0))), profiles=("pi4", "pi5"),
+        ((600, _set("under_voltage_above", 5.5)), (1800, _set("under_voltage_above", 99.0))),
+        supply=True, profiles=("pi4", "pi5"),
     ),
 }  # fmt: skip
