@@ -12,7 +12,10 @@ from vigild.config.load import ConfigError, load
 from vigild.config.schema import CameraConfig, Config
 from vigild.config.tree import ROOT
 
-BASE = load("[camera.front]\nsource = 'testcard'\n[camera.back]\nsource = 'testcard'\n")
+# Hours that limit nothing are refused, so something is limited.
+BASE = load(
+    "[camera.front]\nsource = 'testcard'\n[camera.back]\nsource = 'testcard'\n[budget.quiet]\nmax_fps = 3\n"
+)
 
 
 def another(field: Field) -> Any:
@@ -28,6 +31,8 @@ def another(field: Field) -> Any:
         "labels": "/l.txt",
         "socket": "/s.sock",
         "source": "/dev/video0",
+        "give_up": ["pause"],
+        "hours": "22:00-07:00",
     }
     if field.name in by_name:
         return by_name[field.name]
