@@ -44,14 +44,15 @@ MOST_CELSIUS = 100.0
 
 HIGH_PASS_S = 30.0
 """Of the means that the quick filters take away."""
-DIE_MOVED, BOARD_MOVED = 0.1, 0.2
+DIE_MOVED, BOARD_MOVED = 0.1, 0.1
 """Part of all the work by which the load must differ from its mean, or from what the board has settled to."""
 SETTLED = 0.04
 """Part of all the work within which the die has followed the load."""
 OFFSET_VARIANCE = 0.03**2
 """°C² a second by which what is slow wanders against its mean of the last minute."""
-ROOM_VARIANCE = 1.0 / 600
-"""°C² a second by which the temperature at rest wanders: 1 °C in ten minutes."""
+ROOM_VARIANCE = 1.0 / 3600
+"""°C² a second by which the temperature at rest wanders: 1 °C in an hour. More, and a slow board is taken for
+a quick one in a warming room."""
 GAIN_VARIANCE = 0.1**2 / 3600
 """Part² a second by which gains wander: a tenth in an hour (dust, a case that was opened)."""
 READING_VARIANCE = 0.1
