@@ -15,7 +15,7 @@
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
-#   make emulate TARGET=...  the bundle, on an emulated processor      make deb      make soak-deploy [N=50]
+#   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make help        this text
 
 PYTHON ?= python3
@@ -29,7 +29,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
-  signing-key emulate deb soak-deploy
+  signing-key soak-deploy
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -185,6 +185,10 @@ install: setup
 
 uninstall: setup
 	@$(CROSS) uninstall
+
+soak-deploy: N = 50
+soak-deploy: setup
+	$(BIN)/python tests/container/soak_deploy.py -n $(N)
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)

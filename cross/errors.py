@@ -1,3 +1,5 @@
+"""What the programs of cross/ tell people."""
+
 from __future__ import annotations
 
 

@@ -34,8 +34,6 @@ class Target:
     """An extra of pyproject.toml."""
     tags: list[str]
     """Platform tags of wheels, every one that fits."""
-    debian: dict[str, str]
-    """suite and arch, for emulation and for `make deb`."""
     apt: list[str]
     groups: list[str]
     system_site_packages: bool
@@ -43,7 +41,7 @@ class Target:
     from_apt: list[str] = field(default_factory=list)
     """Distributions that the system's packages stand for."""
     built: list[str] = field(default_factory=list)
-    """Distributions without a wheel on PyPI, made here."""
+    """Distributions without a wheel on PyPI: made on such a board, and put into the lock by hand."""
 
     def pip_options(self) -> list[str]:
         options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python]

@@ -23,7 +23,7 @@ LASTING_S = 5.0
 """As long the same process must have been up: a crash after the first picture is a crash."""
 
 BEATS = 2
-"""The first WATCHDOG=1 may come with READY=1; the second shows that it goes on."""
+"""systemd sets the time itself at the start; a second one is a WATCHDOG=1 that came."""
 
 
 class Verdict(NamedTuple):

@@ -71,7 +71,9 @@ def operating_point(daemon: Daemon) -> dict[str, Any]:
 
 
 def detector(daemon: Daemon) -> dict[str, Any]:
-    return next(w for w in daemon.status()["health"]["workers"] if w["name"] == "detector")
+    """What `health` says of it, but for the figures that always move."""
+    worker = next(w for w in daemon.status()["health"]["workers"] if w["name"] == "detector")
+    return {key: value for key, value in worker.items() if key != "latency_ms"}
 
 
 # ---- auto
@@ -306,7 +308,7 @@ def test_a_demanded_delegate_that_keeps_dying_is_kept(board: Board, pictures: Pa
                 break
         assert statuses & {"degraded", "stale"}
         assert all("SIGABRT in invoke()" in reason for reason in reasons)
-        assert "starting again in" in reasons[-1]
+        assert reasons[-1].endswith("restarted, 6 in the last minute"), "it works in between: no waiting"
         assert detector(daemon)["restarts"] >= 6
 
 

@@ -119,7 +119,8 @@ class MemoryReader:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._proc = board.root / "proc"
+        # A tree of sensors alone has no processes: ours are where they always are.
+        self._proc = board.root / "proc" if (board.root / "proc").is_dir() else Path("/proc")
         self._processes = Processes(self._proc)
         self._pace = MemoryPace()
         self._group: Group | None = None

@@ -139,6 +139,8 @@ class BudgetKeeper:
 
     def _use(self, point: OperatingPoint, config: Config) -> None:
         full = bool(self._points) and point == self._points[0]
+        if full and self._point is None:
+            return  # it runs: another model or delegate came, and not by the budgets
         self._point = None if full else point
         self._moving = True
 
