@@ -48,7 +48,7 @@ def test_a_second_instance_is_refused(tmp_path: Path, daemon: Daemon) -> None:
         [sys.executable, "-m", "vigild", "run", "--socket", str(daemon.socket), "--config", str(daemon.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         cwd=tmp_path,
     )
     assert second.returncode == 1
@@ -98,7 +98,7 @@ def test_two_that_start_at_once(tmp_path: Path, model: Path) -> None:
         for _ in range(2)
     ]
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while all(process.poll() is None for process in both):
             assert time.monotonic() < deadline, "both run"
             time.sleep(0.02)
@@ -111,7 +111,7 @@ def test_two_that_start_at_once(tmp_path: Path, model: Path) -> None:
         for process in both:
             process.terminate()
         for process in both:
-            process.communicate(timeout=30)
+            process.communicate(timeout=90)
 
 
 # ---- systemd
