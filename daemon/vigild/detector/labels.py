@@ -133,10 +133,10 @@ def decode(data: bytes) -> str | None:
     """A label file's text, in UTF-8, -16 or -32, else in Windows-1252; None for what is no text."""
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not encoding and b"\0" in data:
-        # UTF-16 without its mark: of names in Latin letters every second byte is zero, in any case most.
+        # UTF-16 without its mark: of names in Latin letters every second byte is zero.
         zeros = (data[0::2].count(0), data[1::2].count(0))
         encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-        if 4 * max(zeros) <= len(data) or min(zeros):
+        if max(zeros) * 8 < len(data) * 3 or min(zeros):
             return None
     try:
         text = data.decode(encoding or "utf-8")
