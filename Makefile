@@ -1,7 +1,8 @@
 # vigild: `make run` sets everything up and shows detections; `make test` sets everything up and tests.
 #
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
-#   make test        lint, unit and system tests          make lint | test-unit | test-system
+#   make test        lint, unit and system tests, side by side [JOBS=4]     make lint | test-unit | test-system
+#   make test-repeat [N=10] [TESTS=tests/unit] [BUSY=1]   many times, with BUSY cores kept busy: what fails, how often
 #   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
 #                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
@@ -27,7 +28,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key soak-deploy
 
@@ -64,11 +65,25 @@ lint: setup
 	$(BIN)/ruff format --check daemon tests models cross
 	$(BIN)/mypy
 
+# Most tests wait for processes more than they compute, so two run for each core. Those that measure, or that take
+# every core, are marked `alone`, and follow one at a time. JOBS=0: all of them one at a time.
+CORES := $(shell nproc 2>/dev/null || echo 1)
+JOBS  ?= $(shell expr $(CORES) '*' 2)
+SIDE_BY_SIDE = --numprocesses $(JOBS) --dist worksteal
+
+# $(call tests,PYTHON,TESTS); pytest's 5 says that none of these is to be run alone. All run, whatever fails.
+define tests
+	@status=0; set -x; \
+	$(1) -m pytest $(SIDE_BY_SIDE) -m 'not alone' $(2) || status=$$?; \
+	$(1) -m pytest -m alone $(2) || [ $$? -eq 5 ] || status=1; \
+	exit $$status
+endef
+
 test-unit: setup
-	$(BIN)/python -m pytest tests/unit
+	$(call tests,$(BIN)/python,tests/unit)
 
 test-system: setup
-	$(BIN)/python -m pytest tests/system
+	$(call tests,$(BIN)/python,tests/system)
 
 # What depends on the runtime, or on the version of OpenCV and NumPy that comes with it, on tflite-runtime.
 RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
@@ -78,7 +93,7 @@ RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_
 
 test-tflite:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
-	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(RUNTIME_TESTS); \
+	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS); \
 	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
@@ -86,7 +101,13 @@ test-container: setup
 	$(BIN)/python -m pytest tests/container
 
 test: lint
-	$(BIN)/python -m pytest tests/unit tests/system
+	$(call tests,$(BIN)/python,tests/unit tests/system)
+
+TESTS ?= tests/unit tests/system
+BUSY  ?= 0
+test-repeat: N = 10
+test-repeat: setup
+	PYTHONPATH=tests $(BIN)/python -m repeat --times $(N) --busy $(BUSY) -- $(SIDE_BY_SIDE) $(TESTS)
 
 # Off-board: how the embedded models are made. 2.3 GB; nothing else here needs it.
 FORGE_VENV ?= .venv-forge
