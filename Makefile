@@ -11,6 +11,9 @@
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
+#   make test-faults every system call of the hub failing with every error that a kernel has for it: three minutes
+#   make chaos [MINUTES=1] [SEED=1]   random faults, and a ledger of every frame and every client
+#   make soak [MINUTES=30] [FRAMES=1000000]   memory, descriptors and threads at full speed: what grows, and how surely
 #   make bundle TARGET=rpi64-bookworm                     all that a board needs, in one file in dist/
 #   make deploy TARGET=... HOST='pi@board [pi@other ...]'  over ssh; the board puts the old release back if this is bad
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
@@ -28,7 +31,8 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-faults chaos soak \
+  forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key soak-deploy
 
@@ -222,6 +226,19 @@ bench-budget: setup
 N ?= 100000
 fuzz: setup
 	PYTHONPATH=tests nice -n 10 $(BIN)/python -m fuzz --cases $(N) --jobs $$(nproc)
+
+test-faults: setup
+	VIGILD_ALL_ERRNOS=1 $(BIN)/python -m pytest tests/system/test_injected_faults.py
+
+SEED   ?= 1
+CHAOS_MINUTES = $(or $(MINUTES),1)
+chaos: setup
+	PYTHONPATH=tests:tests/system:. $(BIN)/python -m chaos --minutes $(CHAOS_MINUTES) --seed $(SEED)
+
+FRAMES ?= 1000000
+SOAK_MINUTES = $(or $(MINUTES),30)
+soak: setup
+	PYTHONPATH=tests:tests/system:. $(BIN)/python -m soak --minutes $(SOAK_MINUTES) --frames $(FRAMES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -205,8 +205,10 @@ class Api:
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
             hub.keeper.asked_for_model(True)
-            outcome = await self._replace(new.model)
-            hub.keeper.asked_for_model(False)
+            try:
+                outcome = await self._replace(new.model)
+            finally:
+                hub.keeper.asked_for_model(False)
             if isinstance(outcome, Refused):
                 raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)
