@@ -22,6 +22,9 @@ from typing import NamedTuple, TextIO
 RED, GREEN, YELLOW, DIM, BOLD = "31", "32", "33", "2", "1"
 """Select Graphic Rendition parameters (ECMA-48)."""
 
+STATUS_COLORS = {"ok": GREEN, "degraded": YELLOW, "paused": YELLOW}
+"""Of a camera; others are red: it does not see."""
+
 ELLIPSIS = "…"
 MIN_COLUMNS = 20
 """A terminal that says it is narrower says nothing (0 is usual where nobody set it)."""
@@ -120,11 +123,19 @@ def wrap(text: str, columns: int | None, indent: int = 0) -> Iterator[str]:
         line += word if empty else f" {word}"
         empty = False
         while width(line) > columns:
-            head = fit(line, columns + 1).removesuffix(ELLIPSIS)
+            head = _head(line, columns)
             yield head
             line = " " * indent + line[len(head) :]
     if not empty:
         yield line
+
+
+def _head(text: str, columns: int) -> str:
+    """As much of a plain text as `columns` hold, and at least a character of it."""
+    end = used = 0
+    while end < len(text) and (used := used + _cells(text[end])) <= columns:
+        end += 1
+    return text[: max(end, 1)]
 
 
 class Part(NamedTuple):

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from vigild import terminal
 from vigild.cli.talk import add_socket_argument, talk
-from vigild.cli.watch import STATUS_COLORS
 from vigild.client import Client, Health, StatusAnswer
-from vigild.terminal import Screen
+from vigild.terminal import STATUS_COLORS, Screen
 from vigild.wire.framing import encode_line
 
 

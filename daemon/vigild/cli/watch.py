@@ -25,14 +25,11 @@ from vigild.client import (
     Silent,
     WatchEvent,
 )
-from vigild.terminal import BOLD, DIM, GREEN, RED, YELLOW, Screen
+from vigild.terminal import BOLD, DIM, GREEN, RED, STATUS_COLORS, YELLOW, Screen
 from vigild.wire.framing import encode_line
 from vigild.wire.policy import Filter, detections_line, detections_tail
 
 TOPICS = ("detections", "health", "event")
-
-STATUS_COLORS = {"ok": GREEN, "degraded": YELLOW, "paused": YELLOW}
-"""Others are red: it does not see."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
