@@ -23,6 +23,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from vigild.terminal import Screen, wrap
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -47,9 +49,14 @@ def open_all() -> None:
 
 
 def complain(sentence: str) -> None:
-    """A line on stderr. That it cannot be written is no reason to fail otherwise."""
+    """A sentence on stderr: a line, or on a terminal as many as its width asks for, broken between words.
+
+    That it cannot be written is no reason to fail otherwise.
+    """
     try:
-        print(sentence, file=sys.stderr, flush=True)
+        columns = Screen.of(sys.stderr).columns
+        for line in wrap(sentence, columns, indent=2):
+            print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         hush(sys.stderr)
 

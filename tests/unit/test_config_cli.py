@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vigild import __version__
-from vigild.cli.main import COMMANDS
+from vigild.cli.parser import COMMANDS
 
 DAEMON = Path(__file__).resolve().parents[2] / "daemon"
 TIMEOUT_S = 60
@@ -118,9 +118,9 @@ def test_run_with_a_wrong_configuration_prints_it_and_exits_2(tmp_path: Path) ->
 
 def test_a_command_whose_module_is_missing_stops_only_itself(tmp_path: Path) -> None:
     program = (
-        "import sys; from vigild.cli import main; "
-        "main.COMMANDS['gone'] = main.Command('vigild.cli.gone', 'x'); "
-        "main.COMMANDS['broken'] = main.Command('broken', 'x'); "
+        "import sys; from vigild.cli import main; from vigild.cli.parser import Command; "
+        "main.COMMANDS['gone'] = Command('vigild.cli.gone', 'x'); "
+        "main.COMMANDS['broken'] = Command('broken', 'x'); "
         "sys.exit(main.main(sys.argv[1:]))"
     )
     (tmp_path / "broken.py").write_text("import no_such_library\n")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="all models, and which of them are here")
     showing = actions.add_parser("show", help="everything the manifest says of one")
-    showing.add_argument("name", metavar="NAME")
+    showing.add_argument("name", metavar="NAME", help="of the manifest")
     for action in (listing, showing):
         action.add_argument("--json", action="store_true", help="for programs")
     verify = actions.add_parser("verify", help="check the files that are here against their SHA-256")

@@ -11,6 +11,7 @@ from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client, Health, StatusAnswer
 from vigild.terminal import STATUS_COLORS, Screen
 from vigild.wire.framing import encode_line
+from vigild.wire.messages import BudgetHealth, OperatingPoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,15 +55,25 @@ def overview(answer: StatusAnswer) -> Iterator[tuple[str, str]]:
     yield "socket", answer.socket
     if answer.config_file:
         yield "config", answer.config_file
-    yield "model", _model(answer)
+    detectors = [worker for worker in health.workers if worker.kind == "detector"]
+    if len(detectors) > 1:
+        head = "models"
+        for worker in detectors:
+            yield head, f"{worker.name}: {_point(worker.operating_point)}"
+            head = ""
+    else:
+        yield "model", "none loaded" if answer.model is None else _point(health.operating_point)
     yield "memory", _memory(health)
+    if health.memory.words:
+        yield "", f"from {health.memory.words}"
     yield "temperature", _temperature(health)
+    if health.budget is not None:
+        yield from _budget(health.budget)
     yield "clients", _clients(health)
 
 
-def _model(answer: StatusAnswer) -> str:
-    point = answer.health.operating_point
-    if answer.model is None or point is None:
+def _point(point: OperatingPoint | None) -> str:
+    if point is None:
         return "none loaded"
     took = f"{point.delegate_nodes} of {point.total_nodes} nodes"
     threads = "1 thread" if point.threads == 1 else f"{point.threads} threads"
@@ -112,7 +123,8 @@ def _latency(health: Health, screen: Screen) -> Iterator[str]:
 def _memory(health: Health) -> str:
     memory = health.memory
     each = ", ".join(f"{name} {_mib(size)}" for name, size in memory.processes.items())
-    total = f"{_mib(memory.used_bytes)} of {_mib(memory.budget_bytes)} MiB ({memory.source})"
+    total = f"{_mib(memory.used_bytes)} of {_mib(memory.budget_bytes)} MiB"
+    total += "" if memory.words else f" ({memory.source})"
     return f"{total}: {each}" if each else total
 
 
@@ -121,6 +133,20 @@ def _temperature(health: Health) -> str:
     budget = "" if health.temperature_budget is None else f"; budget {health.temperature_budget:g} °C"
     flags = f"; raised: {', '.join(health.flags)}" if health.flags else ""
     return (zones or "no sensor found") + budget + flags
+
+
+def _budget(budget: BudgetHealth) -> Iterator[tuple[str, str]]:
+    """What is given up now, what was, what the board can hold, and where the two budgets come from."""
+    moves = ", ".join(f"{kind} {count}x" for kind, count in sorted(budget.moves.items()))
+    for head, text in (
+        ("degraded", budget.degraded),
+        ("moves", moves),
+        ("board", budget.board),
+        ("budgets", f"temperature: {budget.temperature_why}" if budget.temperature_why else ""),
+        ("", f"memory: {budget.memory_why}" if budget.memory_why else ""),
+    ):
+        if text:
+            yield head, text
 
 
 def _clients(health: Health) -> str:

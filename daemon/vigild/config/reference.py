@@ -35,7 +35,7 @@ _HEAD = """\
 # Cameras that are added, removed or renamed are taken up; those that did not change stay open.
 """
 
-_TABLE_NAMES = {"camera": "camera.front"}
+TABLE_NAMES = {"camera": "camera.front"}
 """The reference shows one camera."""
 
 
@@ -43,7 +43,7 @@ def reference() -> str:
     """The reference, UTF-8 text ending in a newline."""
     parts = [_HEAD]
     for table, fields in FIELDS.items():
-        lines = ["", *_comment(" ".join((STRUCTS[table].__doc__ or "").split())), f"[{_TABLE_NAMES.get(table, table)}]"]
+        lines = ["", *_comment(" ".join((STRUCTS[table].__doc__ or "").split())), f"[{TABLE_NAMES.get(table, table)}]"]
         for field in fields.values():
             lines += _key(field)
         parts.append("\n".join(lines) + "\n")
@@ -70,13 +70,20 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _key(field: Field) -> list[str]:
-    facts = f"{describe(field.type)}. Reload: {RELOAD_TEXT[field.reload]}."
+def facts(field: Field) -> str:
+    """What is allowed, and what a reload does with it."""
+    text = f"{'Required; ' if field.required else ''}{describe(field.type)}. Reload: {RELOAD_TEXT[field.reload]}."
+    return text[0].upper() + text[1:]
+
+
+def assignment(field: Field) -> str:
+    """The key with its default, or with an example where it has none (then commented out, unless it is required)."""
     if field.required:
-        facts = "Required; " + facts
-        line = f"{field.name} = {field.example}"
-    elif field.default is None:
-        line = f"# {field.name} = {field.example}"
-    else:
-        line = f"{field.name} = {_toml(field, field.default)}"
-    return ["", *_comment(field.text), *_comment(facts[0].upper() + facts[1:]), line]
+        return f"{field.name} = {field.example}"
+    if field.default is None:
+        return f"# {field.name} = {field.example}"
+    return f"{field.name} = {_toml(field, field.default)}"
+
+
+def _key(field: Field) -> list[str]:
+    return ["", *_comment(field.text), *_comment(facts(field)), assignment(field)]
