@@ -119,9 +119,10 @@ def _told(state: State, camera: CameraState) -> str:
 def _why(state: State, camera: CameraState) -> str:
     """Why it is not what it should be; what the budgets give up stands for the caps that follow from it."""
     given_up = state.budget.degraded
-    if camera.status == "degraded" and given_up and not camera.limits.holds:
+    if camera.status == "degraded" and given_up and "governor" in camera.limits.caps:
         return given_up
-    if camera.status == "paused" and given_up and set(camera.limits.holds) <= {"governor", "schedule"}:
+    holds = set(camera.limits.holds)
+    if camera.status == "paused" and given_up and holds and holds <= {"governor", "schedule"}:
         return given_up
     return camera.reason if camera.status != "ok" else ""
 
