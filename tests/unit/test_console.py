@@ -10,6 +10,7 @@ import pytest
 from fleetkit import World
 
 from vigild import terminal
+from vigild.fleet.limits import Limits
 from vigild.hub.console import introduction, line
 from vigild.hub.state import State
 from vigild.ipc.messages import Detection
@@ -38,17 +39,27 @@ def seeing(state: State) -> State:
 
 def degraded(state: State) -> State:
     budget = msgspec.structs.replace(state.budget, degraded="8 frames/s of 30: 75.2 °C is above the budget of 75 °C")
-    return msgspec.structs.replace(
-        replaced(state, status="degraded", reason="capped at 8 fps by governor"), budget=budget
-    )
+    limits = Limits().capped("governor", 8.0)
+    slower = replaced(state, status="degraded", reason="capped at 8 fps by governor", limits=limits)
+    return msgspec.structs.replace(slower, budget=budget)
+
+
+def too_hot(state: State) -> State:
+    """The budgets have paused it."""
+    limits = Limits().held("governor", "too hot")
+    held = replaced(state, status="paused", reason="held by governor: too hot", limits=limits)
+    budget = msgspec.structs.replace(state.budget, degraded="paused: 91 °C is far above the budget of 75 °C")
+    return msgspec.structs.replace(held, budget=budget)
 
 
 def paused(state: State) -> State:
-    return replaced(state, status="paused", reason="held by client: asked by a client")
+    return replaced(
+        state, status="paused", reason="held by client: asked by a client", limits=Limits().held("client", "asked")
+    )
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-@pytest.mark.parametrize("made", [seeing, degraded, paused])
+@pytest.mark.parametrize("made", [seeing, degraded, paused, too_hot])
 def test_no_line_wraps(state: State, made: Callable[[State], State], columns: int) -> None:
     state = made(state)
     screen = Screen(columns, True)
@@ -69,7 +80,9 @@ def test_the_reason_stands_where_detections_would(state: State) -> None:
     low = degraded(state)
     text = line(low, low.cameras[0], Screen(80))
     assert "8 frames/s of 30" in text and "capped" not in text and "fps" in text
-    held = paused(low)
+    hot = too_hot(state)
+    assert "91 °C is far above" in line(hot, hot.cameras[0], Screen(80))
+    held = paused(low)  # by a client, whatever the budgets give up beside it
     assert "asked by a client" in line(held, held.cameras[0], Screen(80))
 
 

@@ -1,4 +1,4 @@
-"""Manual pages from the parser, the examples and the configuration's schema: `make man`.
+"""Manual pages from the parser, the examples and the configuration's reference: `make man`.
 
     python -m vigild.cli.manual build/man        # vigild.1, vigild-run.1, ..., vigild.toml.5
     for name, text in pages(): ...
@@ -16,8 +16,7 @@ from pathlib import Path
 from vigild import __version__
 from vigild.cli.examples import EXAMPLES
 from vigild.cli.parser import COMMANDS, DESCRIPTION, arguments, build, help_text, subparsers, tree
-from vigild.config.fields import FIELDS, STRUCTS, Field
-from vigild.config.reference import TABLE_NAMES, assignment, facts, reference
+from vigild.config.reference import reference
 from vigild.wire.address import ENVIRONMENT
 
 STATUS = (
@@ -103,23 +102,19 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _configuration() -> str:
-    comments = []
-    for line in reference().splitlines():
-        if not line.startswith("# "):
-            break
-        comments.append(line[2:])
-    lines = [*_head("vigild.toml", 5, "the configuration of vigild"), f".SH DESCRIPTION\n{escape(' '.join(comments))}"]
-    for table, fields in FIELDS.items():
-        lines.append(f".SH {escape(f'[{TABLE_NAMES.get(table, table)}]')}")
-        lines.append(escape(" ".join((STRUCTS[table].__doc__ or "").split())))
-        lines += [_key(field) for field in fields.values()]
+    """The printed reference, which is blocks of comments with a key or the name of a table at the end of each."""
+    opening, *blocks = (block.split("\n") for block in reference().strip().split("\n\n"))
+    lines = [*_head("vigild.toml", 5, "the configuration of vigild"), ".SH DESCRIPTION", escape(_uncommented(opening))]
+    for *comment, last in blocks:
+        name = last.removeprefix("# ")
+        heading = f".SH {escape(name)}" if name.startswith("[") else f".TP\n\\fB{escape(last)}\\fR"
+        lines += [heading, escape(_uncommented(comment))]
     lines.append(".SH SEE ALSO\n\\fBvigild\\fR(1), \\fBvigild\\-check\\fR(1), \\fBvigild\\-config\\fR(1)")
     return "\n".join(lines) + "\n"
 
 
-def _key(field: Field) -> str:
-    """Its default, or an example, is its heading."""
-    return f".TP\n\\fB{escape(assignment(field))}\\fR\n{escape(field.text)} {escape(facts(field))}"
+def _uncommented(lines: list[str]) -> str:
+    return " ".join(line.removeprefix("#").strip() for line in lines)
 
 
 def main(folder: Path) -> int:

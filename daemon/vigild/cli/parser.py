@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParse
     """The parser. `only`: the command whose arguments it knows; None: none; "": all. Raises CannotStart."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=DESCRIPTION,
+        description=textwrap.fill(DESCRIPTION, MAX_COLUMNS),
         epilog=_epilog(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -129,18 +129,14 @@ _MARKS = (
 """Byte-order marks; UTF-32's first, as it begins with UTF-16's."""
 
 
-LEAST_LATIN = 0.75
-"""Of the characters in a text that is UTF-16 without saying so: any pair of bytes is some character of it."""
-
-
 def decode(data: bytes) -> str | None:
     """A label file's text, in UTF-8, -16 or -32, else in Windows-1252; None for what is no text."""
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not encoding and b"\0" in data:
-        # UTF-16 without its mark: of names in Latin letters every second byte is zero. A zero here and there is none.
+        # UTF-16 without its mark: of names in Latin letters every second byte is zero.
         zeros = (data[0::2].count(0), data[1::2].count(0))
         encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-        if len(data) % 2 or min(zeros) or max(zeros) * 2 < len(data) * LEAST_LATIN:
+        if len(data) % 2 or min(zeros) or max(zeros) * 8 < len(data) * 3:
             return None
     try:
         text = data.decode(encoding or "utf-8")
