@@ -20,6 +20,7 @@
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
+#   make man         the manual pages, in build/man
 #   make help        this text
 
 PYTHON ?= python3
@@ -32,7 +33,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-faults chaos soak \
-  forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
+  forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key soak-deploy
 
@@ -222,6 +223,9 @@ bench: setup
 PLOTS ?= build/budget
 bench-budget: setup
 	PYTHONPATH=tests $(BIN)/python -m bench.budget --plots '$(PLOTS)'
+
+man: setup
+	$(BIN)/python -m vigild.cli.manual build/man
 
 N ?= 100000
 fuzz: setup
