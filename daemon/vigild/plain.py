@@ -16,6 +16,11 @@ _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 has). Joiners stay: emoji and several scripts need them."""
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be sent: names of files and arguments that are no UTF-8 come with halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def sentence(text: str) -> str:
     """`text` in one line of up to MAX_SENTENCE_CHARACTERS; of a longer one, its begin and its end."""
     if len(text) > MAX_SENTENCE_CHARACTERS:

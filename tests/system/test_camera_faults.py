@@ -106,17 +106,19 @@ def test_a_program_that_goes_wrong(tmp_path: Path, model: Path, camera: Camera) 
 
 
 @pytest.mark.parametrize("kind", ["video", "folder"])
-def test_a_source_that_is_not_there_yet(tmp_path: Path, model: Path, kind: str) -> None:
+def test_a_source_that_is_taken_away_for_a_while(tmp_path: Path, model: Path, kind: str) -> None:
     hidden, there = tmp_path / "hidden", tmp_path / ("clip.avi" if kind == "video" else "pictures")
     if kind == "video":
-        hidden = tmp_path / "hidden.avi"
-        write_video(hidden, 20, (64, 64))
+        write_video(there, 20, (64, 64))
     else:
-        write_pictures(hidden, 5, (64, 64))
+        write_pictures(there, 5, (64, 64))
     source = str(there) if kind == "video" else f"images:{there}"
-    with Daemon(tmp_path, config(model, ("front", source, 'loop = true\nmax_backoff = "0.5 s"\n'))) as daemon:
+    keys = 'loop = true\nfps = 20\nmax_backoff = "0.5 s"\n'
+    with Daemon(tmp_path, config(model, ("front", source, keys))) as daemon:
         client = daemon.connect()
         client.watch(empty=True)
+        client.until("detections")
+        there.rename(hidden)
         lost = [client.event("camera_lost") for _ in range(3)]
         assert {event["reason"] for event in lost} == {
             f"the {'video file' if kind == 'video' else 'folder'} {there} does not exist"

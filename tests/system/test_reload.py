@@ -157,6 +157,64 @@ def test_cameras_come_and_go(running: Running) -> None:
     assert "Traceback" not in daemon.logged()
 
 
+def test_an_emptied_file_closes_no_camera(running: Running) -> None:
+    daemon, orders = running.daemon, running.orders
+    front = daemon.worker("camera.front")
+    for text in ("", "[model]\nmin_score = 0.2\n", "# [camera.front]\n"):
+        daemon.config.write_text(text)
+        answer = orders.ask(type="reload")
+        assert (answer["type"], answer["code"]) == ("error", "invalid")
+        assert "(front) would be closed" in answer["message"]
+        assert "daemon.allow_no_cameras" in running.client.event("reload_failed")["reason"]
+    assert daemon.worker("camera.front") == front
+    assert daemon.status()["config"]["model.min_score"] == 0.1
+    running.settings.daemon["allow_no_cameras"] = True
+    del running.settings.cameras["front"]
+    assert "camera removed: front" in running.reload()["message"]
+    daemon.wait_for(lambda: not Path(f"/proc/{front}").exists())
+    running.settings.cameras["front"] = {"source": "testcard", "fps": 10}
+    assert "camera added: front" in running.reload()["message"]
+    running.client.until("detections")
+
+
+def test_nothing_that_would_be_run_is_set_by_a_client(running: Running) -> None:
+    for key, value, words in (
+        ("camera.front.source", "exec:cat x", "camera.front.source: an exec: source cannot be set by a client"),
+        ("model.delegate", "/tmp/lib.so", "model.delegate: a library's path cannot be set by a client"),
+    ):
+        answer = running.orders.ask(type="set", key=key, value=value)
+        assert (answer["type"], answer["code"]) == ("error", "forbidden")
+        assert words in answer["message"]
+    assert running.orders.ask(type="swap", delegate="/tmp/lib.so")["code"] == "forbidden"
+
+
+def test_cameras_written_into_a_file_that_had_none_are_taken_up(tmp_path: Path, model: Path) -> None:
+    """The daemon took the first camera it found; the file's own take its place, and an emptied one gives it back."""
+    settings = Settings(tmp_path / "vigild.toml", model)
+    written, settings.cameras = settings.cameras, {}
+    with Daemon(tmp_path, settings.text()) as daemon:
+        orders = daemon.connect()
+        assert [camera["name"] for camera in orders.hello["cameras"]] == ["camera"]
+        for settings.cameras, name in ((written, "front"), ({}, "camera")):
+            settings.write()
+            assert f"camera added: {name}" in orders.ask(type="reload")["message"]
+            assert [camera["name"] for camera in daemon.connect().hello["cameras"]] == [name]
+
+
+def test_a_daemon_may_start_without_a_camera(tmp_path: Path, model: Path) -> None:
+    settings = Settings(tmp_path / "vigild.toml", model)
+    settings.daemon["allow_no_cameras"] = True
+    written, settings.cameras = settings.cameras, {}
+    with Daemon(tmp_path, settings.text()) as daemon:
+        running = daemon.connect()
+        assert running.hello["cameras"] == []
+        settings.cameras = written
+        settings.write()
+        assert "camera added: front" in running.ask(type="reload")["message"]
+        running.watch(empty=True)
+        assert running.until("detections")["camera"] == "front"
+
+
 def test_a_camera_moves_into_the_shared_process_and_out(running: Running) -> None:
     daemon, client = running.daemon, running.client
     for isolation, worker in (("shared", "cameras"), ("process", "camera.front")):

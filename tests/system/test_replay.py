@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,16 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def replay(tmp_path: Path, frames: Path, model_keys: str, keys: str, policy: dict[str, Any]) -> list[dict[str, Any]]:
     """What one client sees, from the answer to its `watch` to the end of the source."""
-    later = tmp_path / "frames"
+    later, filled = tmp_path / "frames", tmp_path / "filled"
+    later.mkdir()
+    shutil.copytree(frames, filled)
     config = f'[model]\n{model_keys}\n[camera.c]\nsource = "images:{later}"\npace = "every"\n{keys}'
     seen = []
     with Daemon(tmp_path, config) as daemon:
         client = daemon.connect()
         daemon.wait_for(lambda: "model" in daemon.status())
         seen.append(client.watch(empty=True, events=["detections", "event"], **policy))
-        later.symlink_to(frames)
+        filled.rename(later)
         for message in client.stream():
             seen.append(message)
             if message["type"] == "event" and message["kind"] == "ended":

@@ -493,3 +493,19 @@ def test_a_video_that_is_cut_short(rig: CameraRig, tmp_path: Path) -> None:
     frames = rig.attach("v", slots=4).drain()
     assert 10 < len(frames) < 100
     assert "may be damaged" in rig.end()
+
+
+@pytest.mark.parametrize("pace", ["every", "live"])
+def test_nothing_about_one_file_stops_the_others(rig: CameraRig, tmp_path: Path, pace: str) -> None:
+    """A name that is no UTF-8, a broken picture, a link that leads nowhere: read, or told and counted as lost."""
+    for level, name in enumerate((b"a.png", b"b\xff.png", b"z.png")):
+        data = bytes(cv2.imencode(".png", np.full((48, 64, 3), 80 * level, np.uint8))[1])
+        (tmp_path / os.fsdecode(name)).write_bytes(data)
+    (tmp_path / os.fsdecode(b"c\xfe.png")).write_bytes(b"broken")
+    (tmp_path / "d.png").symlink_to("nowhere")
+    rig.add("cam", CameraConfig(source=f"images:{tmp_path}", pace=pace, fps=50))  # type: ignore[arg-type]
+    files = [frame.file for frame in rig.attach("cam", slots=4).drain()]
+    assert files == ["a.png", "b\ufffd.png", "z.png"]
+    ended = rig.seen(CameraEnded)
+    assert ended is not None
+    assert (ended.frames, ended.lost) == (5, 2)

@@ -1,4 +1,6 @@
+import os
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -87,3 +89,51 @@ def test_exif_orientation_is_kept_for_later(tmp_path: Path) -> None:
     picture = source.retrieve(BUFFERS)
     assert (picture.width, picture.height) == (32, 24)
     assert picture.orientation.size(32, 24) == (24, 32)
+
+
+# ---- nothing about one file may stop the others
+
+
+def test_names_are_bytes(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    for name in (b"b\xff\xfe.png", b"c\x1b[31m\n.png", "d\u202eß.png".encode(), b"e" * 250 + b".png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(data)
+    source = ImagesSource(str(tmp_path), None)
+    source.open()
+    names = read_all(source)
+    assert names == ["a.png", "b\ufffd\ufffd.png", "c\ufffd[31m .png", "d\ufffdß.png", "e" * 250 + ".png"]
+    for name in names:
+        name.encode()
+
+
+def test_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(SourceFailed) as caught:
+        ImagesSource(str(folder), None).open()
+    caught.value.reason.encode()
+    folder.mkdir()
+    fill(tmp_path, "a.png")
+    (tmp_path / "a.png").rename(folder / "a.png")
+    source = ImagesSource(str(folder), None)
+    source.open().detail.encode()
+    assert read_all(source) == ["a.png"]
+
+
+def test_files_that_are_odd_in_other_ways(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "z.png")
+    os.utime(tmp_path / "a.png", (0, -(10**9)))
+    (tmp_path / "b.png").symlink_to("nowhere")
+    (tmp_path / "c.png").symlink_to("c.png")
+    os.mkfifo(tmp_path / "d.png")
+    with (tmp_path / "e.png").open("wb") as file:
+        file.truncate(2**40)
+    size = struct.pack(">II5B", 2**30, 2**30, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + b"IHDR" + size + struct.pack(">I", zlib.crc32(b"IHDR" + size))
+    (tmp_path / "f.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + (tmp_path / "z.png").read_bytes()[33:])
+    source = ImagesSource(str(tmp_path), None)
+    source.open()
+    first, nowhere, loop, huge, promises, last = read_all(source)
+    assert (first, last) == ("a.png", "z.png")
+    for told, name in ((nowhere, "b.png"), (loop, "c.png"), (huge, "e.png"), (promises, "f.png")):
+        assert told.startswith(f"bad: {name} ")

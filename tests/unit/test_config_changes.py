@@ -5,16 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from vigild.config.changes import diff, reopens, taken_up
-from vigild.config.fields import FIELDS, STRUCTS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
+from vigild.config.changes import diff, emptied, new_code, reopens, taken_up
+from vigild.config.fields import Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.keys import flatten, set_keys
 from vigild.config.load import ConfigError, load
 from vigild.config.schema import CameraConfig, Config
+from vigild.config.tree import ROOT
 
 BASE = load("[camera.front]\nsource = 'testcard'\n[camera.back]\nsource = 'testcard'\n")
 
 
-def another(table: str, field: Field) -> Any:
+def another(field: Field) -> Any:
     """A value as the file would hold it, other than the default and allowed."""
     by_name: dict[str, Any] = {
         "socket_mode": "0600",
@@ -46,13 +47,13 @@ def set_key(config: Config, key: str, value: object) -> Config:
     return set_keys(config, {key: value})
 
 
-KEYS = [(table, field) for table, known in FIELDS.items() for field in known.values()]
+KEYS = [(".".join(section.path).replace("NAME", "front"), field) for section in ROOT.walk() for field in section.fields]
 
 
 @pytest.mark.parametrize(("table", "field"), KEYS, ids=[f"{t}.{f.name}" for t, f in KEYS])
 def test_each_key_changes_what_it_says(table: str, field: Field) -> None:
-    key = f"camera.front.{field.name}" if table == "camera" else f"{table}.{field.name}"
-    new = set_key(BASE, key, another(table, field))
+    key, of_camera = f"{table}.{field.name}", table == "camera.front"
+    new = set_key(BASE, key, another(field))
     changes = diff(BASE, new)
     assert changes
     by_reload = {
@@ -62,12 +63,12 @@ def test_each_key_changes_what_it_says(table: str, field: Field) -> None:
         "camera": changes.reopen,
     }
     assert {reload: keys for reload, keys in by_reload.items() if keys} == {field.reload: [key]}
-    assert changes.cameras_changed == (["front"] if table == "camera" else [])
-    assert changes.cameras_reopened == (["front"] if field.reload == "camera" else [])
+    assert changes.changed("camera") == (["front"] if of_camera else [])
+    assert changes.reopened("camera") == (["front"] if field.reload == "camera" else [])
     assert reopens(BASE.camera["front"], new.camera["front"]) == (field.reload == "camera")
-    assert not changes.cameras_added
-    assert not changes.cameras_removed
-    assert (field.name if table == "camera" else key) in changes.describe()
+    assert not changes.added("camera")
+    assert not changes.removed("camera")
+    assert (field.name if of_camera else key) in changes.describe()
     in_force = taken_up(BASE, new)
     assert (in_force == BASE) == (field.reload == "restart")
     assert (in_force == new) == (field.reload != "restart")
@@ -82,25 +83,56 @@ def test_nothing_changed() -> None:
 def test_cameras_come_and_go() -> None:
     new = load("[camera.front]\nsource = 'testcard'\nrotate = 90\n[camera.side]\nsource = 'testcard'\n")
     changes = diff(BASE, new)
-    assert changes.cameras_added == ["side"]
-    assert changes.cameras_removed == ["back"]
-    assert changes.cameras_reopened == ["front"]
+    assert changes.added("camera") == ["side"]
+    assert changes.removed("camera") == ["back"]
+    assert changes.reopened("camera") == ["front"]
     assert changes.describe() == "camera added: side; camera removed: back; camera reopened: front (rotate)"
 
 
 def test_settings_that_need_no_reopening_do_not_reopen() -> None:
     new = set_keys(BASE, {"camera.front.priority": 2, "camera.front.fps": 5})
     changes = diff(BASE, new)
-    assert changes.cameras_changed == ["front"]
-    assert changes.cameras_reopened == []
+    assert changes.changed("camera") == ["front"]
+    assert changes.reopened("camera") == []
     assert sorted(changes.live) == ["camera.front.fps", "camera.front.priority"]
 
 
-@pytest.mark.parametrize("struct", STRUCTS.values(), ids=STRUCTS)
+@pytest.mark.parametrize("struct", [section.struct for section in ROOT.walk()], ids=lambda struct: struct.__name__)
 def test_each_table_can_be_sent_to_a_worker(struct: type[msgspec.Struct]) -> None:
     # msgspec refuses some annotations only when a decoder is made for them.
     sent = struct(source="testcard") if struct is CameraConfig else struct()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=struct) == sent
+
+
+# ---- what is refused
+
+
+def test_an_emptied_file_closes_no_camera_unless_it_says_so() -> None:
+    told = emptied(BASE, Config())
+    assert told
+    assert "(front, back) would be closed" in told
+    assert "daemon.allow_no_cameras = true" in told
+    assert emptied(BASE, load("daemon.allow_no_cameras = true")) is None
+    assert emptied(load("daemon.allow_no_cameras = true\n[camera.a]\nsource = 'testcard'"), Config())
+    assert emptied(Config(), Config()) is None
+    assert emptied(BASE, load("[camera.side]\nsource = 'testcard'")) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("camera.front.source", "exec:cat /etc/shadow", ["camera.front.source: an exec: source"]),
+        ("camera.front.source", "/dev/video0", []),
+        ("model.delegate", "/tmp/lib.so", ["model.delegate: a library's path"]),
+        ("model.delegate", "edgetpu:/dev/apex_0", ["model.delegate: a library's path"]),
+        ("model.delegate", "edgetpu:usb:0", []),
+        ("model.path", "/m.tflite", []),
+    ],
+)
+def test_what_the_daemon_would_run_is_told_apart(key: str, value: str, code: list[str]) -> None:
+    new = set_key(BASE, key, value)
+    assert new_code(BASE, new) == code
+    assert new_code(new, set_key(new, "model.min_score", 0.25)) == [], "what it runs already is nothing new"
 
 
 # ---- set

@@ -116,6 +116,38 @@ def test_run_with_a_wrong_configuration_prints_it_and_exits_2(tmp_path: Path) ->
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["model.threads", "model.min_scor"]
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nope.mp4", "camera.camera.source: there is no video file"),
+        ("images:nope", "camera.camera.source: there is no folder"),
+        (".", 'is a folder; write "images:'),
+        (os.fsdecode(b"caf\xe9.mp4"), "no UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--exit-at-end",)])
+def test_run_refuses_a_file_or_folder_that_is_not_there(
+    tmp_path: Path, source: str, words: str, options: tuple[str, ...]
+) -> None:
+    done = vigild("run", "--source", source, *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("key", ["labels_allowed", "labels_denied"])
+def test_check_knows_the_models_classes(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "f.toml"
+    file.write_text(f"[model]\n{key} = ['persn']\n")
+    done = vigild("check", str(file))
+    assert done.returncode == 1
+    assert f'model.{key}: found "persn", which no class of the model is called; did you mean person?' in done.stderr
+    file.write_text(f"[model]\n{key} = ['person']\n")
+    assert vigild("check", str(file)).returncode == 0
+    file.write_text(f"[model]\npath = 'absent.tflite'\n{key} = ['persn']\n")
+    assert vigild("check", str(file)).returncode == 0, "of a model that is not here nothing is known"
+
+
 def test_a_command_whose_module_is_missing_stops_only_itself(tmp_path: Path) -> None:
     program = (
         "import sys; from vigild.cli import main; "

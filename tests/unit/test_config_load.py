@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vigild.config import fields, values
+from vigild.config import values
 from vigild.config.document import Document
-from vigild.config.fields import FIELDS, Choice, Field, Fixed, Flag, Items, Number, Table, Text
+from vigild.config.fields import Choice, Field, Fixed, Flag, Items, Number, Table, Text
 from vigild.config.load import MAX_FILE_BYTES, Builder, ConfigError, from_command_line, load, load_file
-from vigild.config.rules import unused
-from vigild.config.schema import Config
+from vigild.config.rules import faults, unknown_labels, unused
+from vigild.config.schema import Config, ModelConfig
+from vigild.config.tree import ROOT, Section
 from vigild.config.units import format_value
 
 CAMERA = '[camera.front]\nsource = "testcard"\n'
@@ -114,18 +116,21 @@ def test_wrong_values_of_overrides_name_the_override() -> None:
 # ---- every key, every limit
 
 
+SECTIONS: dict[str, Section] = {".".join(section.path): section for section in ROOT.walk()}
+
+
 def all_fields() -> list[tuple[str, Field]]:
-    return [(table, field) for table, known in FIELDS.items() for field in known.values()]
+    return [(table, field) for table, section in SECTIONS.items() for field in section.fields]
 
 
 def path_of(table: str, name: str) -> str:
-    return f"camera.front.{name}" if table == "camera" else f"{table}.{name}"
+    return f"{table.replace('NAME', 'front')}.{name}"
 
 
 def text_with(table: str, name: str, toml: str) -> str:
     """A file with one key set, valid but for that."""
     line = f"{path_of(table, name)} = {toml}\n"
-    return line if name == "source" or table != "camera" else f'camera.front.source = "testcard"\n{line}'
+    return line if name == "source" or not table.startswith("camera.") else f'camera.front.source = "testcard"\n{line}'
 
 
 def written(kind: Number, value: float) -> str:
@@ -151,7 +156,7 @@ def test_each_limit_is_kept_and_named(table: str, name: str, kind: Number, bound
     limit = getattr(kind, bound)
     outside = limit if bound == "gt" else limit - step(kind) if bound == "ge" else limit + step(kind)
     inside = limit + step(kind) if bound == "gt" else limit
-    whole = FIELDS[table][name].type
+    whole = next(field.type for field in SECTIONS[table].fields if field.name == name)
 
     def toml(value: float) -> str:
         if isinstance(whole, Fixed):
@@ -505,7 +510,7 @@ def test_a_wrong_argument_names_its_option() -> None:
 
 
 _NAMES = st.sampled_from(
-    [*FIELDS, *(name for known in FIELDS.values() for name in known), "front", "camera", "x", "Min-Score"]
+    [*(name for section in SECTIONS.values() for name in section.entries), "front", "camera", "x", "Min-Score"]
 ) | st.text(max_size=8)
 _SCALARS = (
     st.none().map(lambda _: "75 °C")
@@ -533,7 +538,7 @@ class _Given(Document):
 
 @given(st.dictionaries(_NAMES, _VALUES, max_size=4))
 def test_any_tables_give_a_configuration_or_sentences(tables: dict[str, Any]) -> None:
-    builder = Builder(_Given(tables))
+    builder = Builder(_Given(tables), Config)
     config = builder.config()
     for line in builder.problems:
         assert line.startswith("vigild.toml: ")
@@ -561,16 +566,16 @@ def test_any_override_is_taken_or_refused_in_sentences(override: str) -> None:
 
 
 @given(st.sampled_from(all_fields()), _VALUES)
-@example(("budget", FIELDS["budget"]["memory"]), "1 TB")
-@example(("camera", FIELDS["camera"]["rotate"]), 90)
+@example(("budget", SECTIONS["budget"].entries["memory"]), "1 TB")
+@example(("camera.NAME", SECTIONS["camera.NAME"].entries["rotate"]), 90)
 def test_what_is_taken_fits_the_schema(where: tuple[str, Field], value: object) -> None:
     table, field = where
     try:
         checked = values.check(field.type, value)
     except values.Fault:
         return
-    struct = {"source": "testcard"} if table == "camera" else {}
-    msgspec.convert({**struct, field.name: checked}, fields.STRUCTS[table], strict=True)
+    struct = {"source": "testcard"} if table == "camera.NAME" else {}
+    msgspec.convert({**struct, field.name: checked}, SECTIONS[table].struct, strict=True)
     if isinstance(checked, float):
         assert math.isfinite(checked)
 
@@ -578,12 +583,30 @@ def test_what_is_taken_fits_the_schema(where: tuple[str, Field], value: object) 
 @given(st.sampled_from([w for w in all_fields() if not getattr(w[1].type, "unit", None)]), _VALUES)
 def test_what_fits_the_schema_is_taken(where: tuple[str, Field], value: object) -> None:
     table, field = where
-    struct = {"source": "testcard"} if table == "camera" else {}
+    struct = {"source": "testcard"} if table == "camera.NAME" else {}
     try:
-        held = msgspec.convert({**struct, field.name: value}, fields.STRUCTS[table], strict=True)
+        held = msgspec.convert({**struct, field.name: value}, SECTIONS[table].struct, strict=True)
     except (msgspec.ValidationError, OverflowError):
         return
     text = json.dumps(str(value))
     if "\\u0000" in text or "nan" in text or "inf" in text or (isinstance(value, (int, float)) and abs(value) > 1e300):
         return  # refused by us alone
     assert values.check(field.type, value) == getattr(held, field.name)
+
+
+def test_labels_that_no_model_in_force_knows() -> None:
+    known = ["person", "traffic light", "car"]
+    model = ModelConfig(labels_allowed=["persn", "car", "traffic-light", "zebra", "class_7"])
+    assert [text.partition("; ")[2] for text in unknown_labels(model, known)] == [
+        "did you mean person?",
+        "did you mean traffic light?",
+        "it knows car, person, traffic light",
+    ]
+    assert unknown_labels(model, []) == [], "while it is not known what it knows"
+    (denied,) = unknown_labels(ModelConfig(labels_denied=["cra"]), known)
+    assert denied == 'model.labels_denied: found "cra", which no class of the model is called; did you mean car?'
+
+
+def test_texts_that_are_no_utf8_are_refused_by_their_key() -> None:
+    told = [problem.key for problem in faults(ModelConfig(path=os.fsdecode(b"caf\xe9"), labels_allowed=["\udcff"]))]
+    assert told == ["path", "labels_allowed"]

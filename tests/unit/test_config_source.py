@@ -1,12 +1,14 @@
 """What a source means, and that its credentials never show."""
 
 import contextlib
+import os
+import re
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vigild.config.source import Source, SourceError, parse_source, redact
+from vigild.config.source import Source, SourceError, absent, parse_source, redact
 
 
 @pytest.mark.parametrize(
@@ -155,3 +157,41 @@ def test_a_source_hides_its_credentials_in_text() -> None:
     assert isinstance(source, Source)
     assert "secret" in source.target
     assert "secret" not in f"{source} {source!r}"
+
+
+# ---- what is not there
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("clip.mp4", None),
+        ("images:pictures", None),
+        ("images:pictures/", None),
+        ("/dev/video99", None),
+        ("rtsp://10.0.0.7/none", None),
+        ("exec:nothing", None),
+        ("testcard", None),
+        ("clip.mp5", "there is no video file .*; did you mean clip.mp4"),
+        ("nope/x.mp4", "there is no video file .*; correct the source"),
+        ("x" * 300 + ".mp4", "there is no video file"),
+        ("pictures", 'is a folder; write "images:.*pictures" to read the pictures'),
+        ("images:picture", "there is no folder .*; did you mean pictures"),
+        ("images:clip.mp4", "is no folder"),
+    ],
+)
+def test_files_and_folders_that_are_absent(tmp_path, monkeypatch, source: str, words: str | None) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    (tmp_path / "pictures").mkdir()
+    found = absent(source)
+    if words is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert re.search(words, found), found
+
+
+def test_bytes_that_are_no_utf8_are_told(tmp_path) -> None:
+    with pytest.raises(SourceError, match="no UTF-8"):
+        parse_source(os.fsdecode(b"images:/tmp/caf\xe9"))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import modelkit
+import numpy as np
 import pytest
 from detectorkit import detect, load_model, normalised
 
+from vigild.catalogue.decoding import Decoding
+from vigild.detector.decode_anchors import AnchorDecoder, RawOutput
+from vigild.detector.decode_postprocess import PostProcessDecoder, Unit
+from vigild.detector.errors import BadOutput, ModelError
 from vigild.detector.filter import Filter
+from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -99,10 +105,94 @@ def test_several_classes_for_one_detection(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [float("nan"), -1.0, 0.0])
-def test_a_senseless_count_is_none(tmp_path, count):
-    _, found = find(modelkit.finished(tmp_path, count=count), [GREEN] * 4)
+def test_a_count_of_none(tmp_path):
+    _, found = find(modelkit.finished(tmp_path, count=0.0), [GREEN] * 4)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(float("nan"), "not a number"), (-1.0, "is -1"), (-float("inf"), "is -inf")]
+)
+def test_a_senseless_count_is_not_taken_for_nothing_seen(tmp_path, count, words):
+    with pytest.raises(ModelError, match=words) as refused:
+        load_model(modelkit.finished(tmp_path, count=count))
+    assert refused.value.code == "outputs"
+
+
+def test_scores_that_are_no_numbers_say_nothing():
+    nan = float("nan")
+    scores = [nan, nan]
+    outputs = {0: [0.0, 0.0, 1.0, 1.0] * 2, 1: [0.0, 1.0], 2: scores, 3: [2.0]}
+    layout = PostProcessLayout(0, 1, 2, 3, 1, (1, 0, 3, 2), "")
+    decode = PostProcessDecoder(layout, lambda index: lambda: outputs[index], Unit(16, 16, pytest.fail))
+    with pytest.raises(BadOutput, match="scores are not a number"):
+        decode(View(), Filter([], 0.5, 10))
+    scores[1] = 0.4
+    assert decode(View(), Filter([], 0.5, 10)) == ([], False), "one number: it was looked, and nothing was seen"
+
+
+@pytest.mark.parametrize("activation", ["probabilities", "sigmoid", "softmax"])
+def test_raw_scores_that_are_no_numbers_say_nothing(activation):
+    scores = np.full((1, 4, 3), np.nan, np.float32)
+    boxes = RawOutput(lambda: np.zeros((1, 4, 4), np.float32), 1.0, 0)
+    decoding = Decoding(explicit=list(modelkit.QUARTERS))
+    anchors = np.array(modelkit.QUARTERS)
+    decode = AnchorDecoder(boxes, RawOutput(lambda: scores, 1.0, 0), anchors, decoding, activation, True)
+    with pytest.raises(BadOutput, match="scores are not a number"):
+        decode(View(), Filter([], 0.5, 10))
+    scores[0, 0] = -9.0
+    assert decode(View(), Filter([], 0.9, 10)) == ([], False)
+
+
+# ---- boxes in pixels of the input (16 x 16)
+
+PIXELS = [[0, 0, 8, 8], [0, 8, 8, 16], [8, 0, 16, 8], [8, 8, 16, 16]]
+
+
+def test_boxes_in_pixels_are_divided_by_the_inputs_size(tmp_path, caplog):
+    _, found = find(modelkit.finished(tmp_path, boxes=PIXELS), [GREEN] * 4)
+    assert [d.box for d in found] == [
+        (0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), (0.5, 0.5, 1.0, 1.0),
+    ]  # fmt: skip
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert "the model's boxes are in pixels" in told[0]
+    assert "16x16" in told[0]
+
+
+def test_the_first_box_that_counts_tells_the_unit():
+    told: list[str] = []
+    unit = Unit(320, 240, told.append)
+    assert unit.relative((0.1, 0.2, 1.3, 1.1)) == (0.1, 0.2, 1.3, 1.1)
+    assert told == []
+    assert unit.relative((10.0, 20.0, 300.0, 200.0)) is None, "a relative model does not change its mind"
+    assert unit.relative((10.0, 20.0, 300.0, 200.0)) is None
+    assert len(told) == 1
+    assert "far outside of the picture (300 times its size)" in told[0]
+    unit = Unit(320, 240, told.append)
+    assert unit.relative((-10.0, 24.0, 160.0, 250.0)) == (-0.03125, 0.1, 0.5, 250 / 240)
+    assert unit.relative((0.0, 0.0, 1.0, 1.0)) == (0.0, 0.0, 1 / 320, 1 / 240)
+    assert len(told) == 2
+
+
+def test_a_frame_whose_boxes_all_lie_nowhere_is_not_taken_for_nothing_seen(tmp_path, caplog):
+    far = [[0, 0, 1079, 1919]] * 4
+    model = load_model(modelkit.finished(tmp_path, boxes=far))
+    with pytest.raises(BadOutput, match="far outside"):
+        detect(model, normalised(modelkit.image([GREEN] * 4), model.spec))
+    assert detect(model, normalised(modelkit.image([BLACK] * 4), model.spec)) == []
+    assert [record.getMessage()[:47] for record in caplog.records] == [
+        "boxes of the model lie far outside of the pictur"[:47]
+    ]
+
+
+def test_boxes_of_an_unknown_unit_are_left_out_and_told():
+    told: list[str] = []
+    unit = Unit(320, 240, told.append)
+    assert [unit.relative((0.0, 0.0, 1919.0, 1079.0)) for _ in range(3)] == [None] * 3
+    assert len(told) == 1
+    assert "pixels of the input, 320x240" in told[0]
+    assert unit.relative((0.0, 0.0, 0.0, 0.0)) == (0.0, 0.0, 0.0, 0.0), "says nothing"
 
 
 def test_a_count_beyond_the_rows_ends_with_them(tmp_path):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ctypes.util
 import hashlib
+import os
 import random
+from pathlib import Path
 
 import modelkit
 import numpy as np
 import pytest
-from detectorkit import COCO_UINT8, EDGETPU_FACE, RUNTIME, load_model
+from detectorkit import COCO_UINT8, EDGETPU_FACE, RUNTIME, detect, load_model
 
 from vigild.config.schema import ModelConfig
 from vigild.detector import interpreter
 from vigild.detector.errors import ModelError
 from vigild.detector.model import load
+from vigild.detector.model_file import ModelFile
 
 
 def refused(path, code, *words, delegate="xnnpack", **config):
@@ -337,3 +340,32 @@ def test_anchors_that_are_no_json(tmp_path, data):
     model.with_name(model.name + ".anchors.json").write_bytes(data)
     error = refused(model, "anchors", "correct that file")
     assert error.message.isprintable()
+
+
+@pytest.mark.parametrize("way", ["cut", "written to", "copied over", "replaced"])
+def test_a_file_that_changes_under_a_running_network_changes_nothing(tmp_path, way):
+    path = modelkit.quadrants(tmp_path)
+    model = load_model(path)
+    seen = modelkit.image([(0, 255, 0)] * 4)
+    before = detect(model, seen)
+    size = path.stat().st_size
+    if way == "cut":
+        os.truncate(path, 0)
+    elif way == "written to":
+        with path.open("r+b") as file:
+            file.write(b"\0" * size)
+    elif way == "copied over":
+        path.write_bytes(b"\0" * 100)
+    else:
+        (tmp_path / "new").write_bytes(b"\0" * size)
+        (tmp_path / "new").rename(path)
+    assert len(before) == 4
+    assert detect(model, seen) == before
+
+
+def test_the_copy_that_runs_cannot_be_written_to(tmp_path):
+    with ModelFile.open(str(modelkit.quadrants(tmp_path))) as file:
+        for attempt in (lambda: os.pwrite(file.fd, b"x", 0), lambda: os.ftruncate(file.fd, 0)):
+            with pytest.raises(PermissionError):
+                attempt()
+        assert Path(file.proc_path).read_bytes() == bytes(file.data)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sourcetree import SourceTree
-from vigild.config.fields import FIELDS
+from vigild.config.tree import ROOT as CONFIG
 
 VIGILD = SourceTree(Path(__file__).parents[2] / "daemon" / "vigild")
 
@@ -46,7 +46,7 @@ def identifiers(module: str) -> set[str]:
 
 
 OF_MODULE = {module: identifiers(module) for module in VIGILD.files}
-ALL = set().union(*OF_MODULE.values()) | {name for fields in FIELDS.values() for name in fields}
+ALL = set().union(*OF_MODULE.values()) | {name for section in CONFIG.walk() for name in section.entries}
 CALLABLE = {*dir(builtins), "Path"} | {
     node.name
     for parsed in VIGILD.parsed.values()

@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vigild import plain
 from vigild.camera import jpeg
 from vigild.camera.orientation import Orientation, Pixels
 from vigild.tensor import CHANNELS
 
 
 class BadFrame(Exception):
-    """This one frame cannot be decoded; the message says what is wrong with it."""
+    """This one frame cannot be decoded; the message says what is wrong with it, fit to be shown and sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain.sentence(message))
 
 
 @dataclass(slots=True)
@@ -33,6 +37,7 @@ class Picture:
     orientation: Orientation = field(default_factory=Orientation)
     """What its own EXIF data say."""
     file: str = ""
+    """The name of the file it is from, fit to be shown and sent."""
     _decoded: Pixels | None = None
     _decoded_by: int = 0
 

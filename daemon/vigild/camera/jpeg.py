@@ -101,6 +101,13 @@ def decode(data: bytes, reduce: int = 1) -> Pixels | None:
 
     None when the data cannot be decoded. Data that was cut short may still decode, grey at the end.
     """
-    flags = _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return decode_with(data, _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def decode_with(data: bytes, flags: int) -> Pixels | None:
+    """A picture file by OpenCV's flags; None when it cannot be decoded, too large for memory included."""
+    try:
+        pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError):  # some versions raise for a header that promises too much
+        return None
     return pixels

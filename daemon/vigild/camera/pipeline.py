@@ -136,7 +136,8 @@ class CameraThread(threading.Thread):
         delivery = self._delivery
         frames = delivery.number - delivery.passed_over
         self._lane.enter(Stage.ENDED)
-        self._tell(CameraEnded(camera=delivery.camera, frames=frames))
+        broken = missing if missing > frames * MISSING_TOLD else 0
+        self._tell(CameraEnded(camera=delivery.camera, frames=frames, lost=delivery.counts["bad_frame"] + broken))
         self._log.info("ended after %d frames", frames)
         if missing > frames * MISSING_TOLD:
             self._log.warning("the file says it has %d more frames; it may be damaged", missing)

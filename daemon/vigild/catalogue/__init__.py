@@ -6,6 +6,7 @@
 `embedded`   which entry comes with the package
 `store`      the folders that model files are in
 `resolve`    `model.name` and `model.variant` to a file with its labels, hash and anchors
+`contents`   what the files of a model hold: compared at a reload, watched while it runs
 `profile`    what was measured on this board, as a file (tune.json), and whether it still holds
 `choose`     from that and budgets to one setting, with the reason
 `pick`       what the profile speaks for, on one rung of the delegate ladder

@@ -9,10 +9,13 @@ import argparse
 from pathlib import Path
 
 from vigild import stdio
+from vigild.config import targets
+from vigild.config.document import key_text
 from vigild.config.load import ConfigError, load_file
-from vigild.config.rules import unused
+from vigild.config.rules import unknown_labels, unused
 from vigild.config.schema import Config, ModelConfig
-from vigild.config.source import parse_source, redact
+from vigild.config.source import redact
+from vigild.config.tree import ROOT, tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
         for problem in error.problems:
             stdio.complain(problem)
         return 1
+    if faults := _unknown_labels(config):
+        for fault in faults:
+            stdio.complain(f"{args.file}: {fault}")
+        return 1
     for warning in [*_absent(config), *unused(config)]:
         stdio.complain(f"{args.file}: warning: {warning}")
     print(f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}")
@@ -55,13 +62,21 @@ def _model(model: ModelConfig) -> str:
     return "the embedded model" + (f", variant {model.variant}" if model.variant != "auto" else "")
 
 
+def _unknown_labels(config: Config) -> list[str]:
+    """As the model's own labels say, read without running it; nothing where they cannot be told here."""
+    if not (config.model.labels_allowed or config.model.labels_denied):
+        return []
+    from vigild.detector.known import known_labels
+
+    return unknown_labels(config.model, known_labels(config.model))
+
+
 def _absent(config: Config) -> list[str]:
     """Files that are named but not there. A warning: the file may be checked on another machine."""
-    named = {"model.path": config.model.path, "model.labels": config.model.labels}
-    for name, camera in config.camera.items():
-        source = parse_source(camera.source)
-        if source.kind in ("file", "images"):
-            named[f"camera.{name}.source"] = source.target
-    return [
-        f"{key}: {redact(path)} does not exist here" for key, path in named.items() if path and not Path(path).exists()
-    ]
+    found: list[str] = []
+    for path, section, table in tables(ROOT, config):
+        for field in section.fields:
+            for needed in targets.needed(field.target, getattr(table, field.name)):
+                if not Path(needed).exists():
+                    found.append(f"{key_text((*path, field.name))}: {redact(needed)} does not exist here")
+    return found

@@ -6,6 +6,10 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vigild.config.schema import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no line per second on the terminal")
 
 
+def absent_sources(config: Config) -> list[str]:
+    """Files and folders that are not there: unlike a camera, they do not come by themselves."""
+    from vigild.config.source import absent, redact
+
+    found = ((name, absent(camera.source)) for name, camera in config.camera.items())
+    return [f"camera.{name}.source: {redact(why)}" for name, why in found if why]
+
+
 def run(args: argparse.Namespace) -> int:
     # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
     # must not kill a service that is about to be up. The hub installs its own handlers later.
@@ -46,28 +58,35 @@ def run(args: argparse.Namespace) -> int:
 
     from vigild import log, openfiles
     from vigild.config import credentials, load
-    from vigild.config.schema import Config
 
     overrides = list(args.override)
     if args.socket:
         overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
-    chosen = args.source
+    found: str | None = None
+    """The camera that stands in where neither the file nor the command line names one."""
     credentials.beside(config_path)
 
     def read() -> Config:
         """Parse everything again, as at start: reload uses it."""
-        return load.from_command_line(
-            config=config_path, source=chosen, model=args.model, labels=args.labels, overrides=overrides
-        )
+
+        def of(source: str | None) -> Config:
+            return load.from_command_line(
+                config=config_path, source=source, model=args.model, labels=args.labels, overrides=overrides
+            )
+
+        config = of(args.source)
+        return config if config.camera or not found or config.daemon.allow_no_cameras else of(found)
 
     log.setup("info")
     config = read()  # ConfigError is main's to print
-    if not config.camera:
+    if not config.camera and not config.daemon.allow_no_cameras:
         from vigild import v4l2
 
-        chosen = v4l2.first_camera() or "testcard"
+        found = v4l2.first_camera() or "testcard"
         config = read()
+    if problems := absent_sources(config):
+        raise load.ConfigError(problems)
     log.set_level(config.daemon.log_level)
     plan = openfiles.arrange(len(config.camera), config.daemon.max_clients)
     if plan.refusal:

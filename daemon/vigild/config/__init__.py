@@ -9,8 +9,9 @@
 `source`     what a camera's source means, and how to show it without its credentials
 `units`      "75 °C", "256 MiB", "10 s"
 
-Parts of `load`: `fields` (the schema as data), `document` (TOML and overrides, with their origin),
-`values` (one value against its type), `rules` (keys against each other), `names` (the nearest known).
+All of them walk one `tree` of tables, found from the schema's types, of keys as `fields`. Parts of `load`: `document`
+(TOML and overrides, with their origin), `values` (one value against its type), `targets` (what a text points at),
+`rules` (keys against each other), `names` (the nearest known).
 
 Standard library and msgspec only: every process imports it.
 """

@@ -6,7 +6,7 @@
     document.where(("camera", "front-door", "fps"))   # "-o camera.\"front-door\".fps=5"
 
 An override is KEY=VALUE: a TOML key, and a TOML value or, failing that, a plain text, so that
-`-o camera.front.source=/dev/video0` needs no quotes within quotes. Knows nothing of the schema but
+`-o camera.front.source=/dev/video0` needs no quotes within quotes. Knows nothing of the schema but, if told,
 which keys are texts.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
 
-from vigild.config.fields import FIELDS, Choice, Text
 from vigild.config.source import redact
 from vigild.config.values import show
 
@@ -46,10 +46,14 @@ def key_text(path: KeyPath) -> str:
 class Document:
     """Tables of plain values, with the origin of each."""
 
-    def __init__(self, where: str, folder: Path | None) -> None:
+    def __init__(
+        self, where: str, folder: Path | None, takes_text: Callable[[KeyPath], bool] = lambda path: False
+    ) -> None:
+        """`takes_text`: whether the key at a path wants a text, which an override may then give without quotes."""
         self.tables: dict[str, Any] = {}
         self._where = where
         self._folder = folder
+        self._takes_text = takes_text
         self._origins: dict[KeyPath, str] = {}
 
     def read(self, text: str) -> None:
@@ -68,7 +72,7 @@ class Document:
         """Apply KEY=VALUE. Raises DocumentError."""
         shown = redact(f"-o {text}")
         path, value_text = _split(text, shown)
-        self.set(path, _value(path, value_text), shown)
+        self.set(path, _value(value_text, self._takes_text(path)), shown)
 
     def set(self, path: KeyPath, value: object, origin: str) -> None:
         """Put a value at `path`, making tables on the way. Raises DocumentError."""
@@ -142,8 +146,8 @@ def _key(text: str) -> tuple[KeyPath, int]:
     return (), 0
 
 
-def _value(path: KeyPath, text: str) -> object:
-    """A TOML value, else the text itself; always the text where the schema wants one and it is unquoted."""
+def _value(text: str, takes_text: bool) -> object:
+    """A TOML value, else the text itself; always the text where one is wanted and it is unquoted."""
     try:
         read = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -151,12 +155,4 @@ def _value(path: KeyPath, text: str) -> object:
     if list(read) != ["value"]:
         return text
     value = read["value"]
-    if isinstance(value, (str, list, dict)):
-        return value
-    table = FIELDS.get(path[0], {})
-    field = table.get(path[-1]) if len(path) == (3 if path[0] == "camera" else 2) else None
-    if field and (
-        isinstance(field.type, Text) or (isinstance(field.type, Choice) and isinstance(field.type.values[0], str))
-    ):
-        return text
-    return value
+    return text if takes_text and not isinstance(value, (str, list, dict)) else value

@@ -1,11 +1,11 @@
-"""The schema as data: each key's type, limits, unit, default and documentation.
+"""One key of the schema as data: its type, limits, unit, default and documentation.
 
-    field = FIELDS["camera"]["fps"]
-    field.type                       # Number(gt=0, le=1000)
-    field.reload                     # "camera"
+    field = read_field("fps", annotation, default)
+    field.type                       # Number(ge=0.001, le=1000)
+    field.reload                     # "live"
 
 Read off the annotations in `schema`, so that checking, the printed reference and reloads cannot
-disagree with it.
+disagree with it. Which tables hold which keys is `tree`'s.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from vigild.config import schema
-from vigild.config.schema import Reload
+from vigild.config.targets import Target
 from vigild.config.units import Quantity
 
 
@@ -50,9 +49,11 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Items(msgspec.Struct, frozen=True):
-    """An array of texts, of any length."""
+    """An array of any length within these limits, all of one type."""
 
-    item: Text
+    item: Type
+    min_length: int = 0
+    max_length: int | None = None
 
 
 class Fixed(msgspec.Struct, frozen=True):
@@ -77,18 +78,27 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     type: Type
     default: Any
     """In the base unit; None when unset is a value of its own; msgspec.NODEFAULT when the key is required."""
-    reload: Reload
+    reload: str
+    """What a reload does with it: "live", "detector", "restart", or the kind of named table that is opened again."""
     text: str
     example: str
     """A TOML value, for keys without a default."""
-    path: bool
+    target: Target
+    """What the text points at."""
 
     @property
     def required(self) -> bool:
         return self.default is msgspec.NODEFAULT
 
+    @property
+    def takes_text(self) -> bool:
+        """Whether the value is a text, so that it needs no quotes on a command line."""
+        if isinstance(self.type, Choice):
+            return isinstance(self.type.values[0], str)
+        return isinstance(self.type, Text)
 
-def _strip(annotation: Any) -> tuple[Any, list[msgspec.Meta]]:
+
+def strip(annotation: Any) -> tuple[Any, list[msgspec.Meta]]:
     """The bare type below Annotated and `| None`, and every Meta on the way, innermost first."""
     metas: list[msgspec.Meta] = []
     while True:
@@ -101,7 +111,7 @@ def _strip(annotation: Any) -> tuple[Any, list[msgspec.Meta]]:
             return annotation, metas
 
 
-def _extra(metas: list[msgspec.Meta], name: str) -> Any:
+def extra(metas: list[msgspec.Meta], name: str) -> Any:
     return next((meta.extra[name] for meta in metas if meta.extra and meta.extra.get(name)), None)
 
 
@@ -110,52 +120,35 @@ def _limit(metas: list[msgspec.Meta], name: str) -> Any:
 
 
 def _type(annotation: Any) -> Type:
-    bare, metas = _strip(annotation)
+    bare, metas = strip(annotation)
     if bare is str:
-        return Text(_limit(metas, "min_length") or 0, _limit(metas, "pattern"), _extra(metas, "form") or "")
+        return Text(_limit(metas, "min_length") or 0, _limit(metas, "pattern"), extra(metas, "form") or "")
     if bare is bool:
         return Flag()
     if bare in (int, float):
         limits = {name: _limit(metas, name) for name in ("ge", "gt", "le")}
-        return Number(whole=bare is int, unit=_extra(metas, "unit"), **limits)
+        return Number(whole=bare is int, unit=extra(metas, "unit"), **limits)
     origin, args = get_origin(bare), get_args(bare)
     if origin is Literal:
         return Choice(args)
     if origin is list:
-        return Items(typing.cast(Text, _type(args[0])))
+        return Items(_type(args[0]), _limit(metas, "min_length") or 0, _limit(metas, "max_length"))
     if origin is tuple:
         return Fixed(tuple(typing.cast(Number, _type(arg)) for arg in args))
-    if origin is dict:
+    if origin is dict and strip(args[1])[0] is str:
         return Table(typing.cast(Text, _type(args[1])))
     raise TypeError(f"the schema uses {bare!r}, which the configuration's reader does not know")
 
 
-def _fields(struct: type[msgspec.Struct]) -> dict[str, Field]:
-    hints = typing.get_type_hints(struct, include_extras=True)
-    fields: dict[str, Field] = {}
-    for info in msgspec.structs.fields(struct):
-        metas = _strip(hints[info.name])[1]
-        default = info.default
-        if info.default_factory is not msgspec.NODEFAULT:
-            default = info.default_factory()
-        fields[info.name] = Field(
-            name=info.name,
-            type=_type(hints[info.name]),
-            default=default,
-            reload=_extra(metas, "reload"),
-            text=_limit(metas, "description"),
-            example=_extra(metas, "example") or "",
-            path=bool(_extra(metas, "path")),
-        )
-    return fields
-
-
-STRUCTS: dict[str, type[msgspec.Struct]] = {
-    "daemon": schema.DaemonConfig,
-    "model": schema.ModelConfig,
-    "camera": schema.CameraConfig,
-    "budget": schema.BudgetConfig,
-}
-"""The tables of the file; "camera" holds one table of this kind per camera."""
-
-FIELDS: dict[str, dict[str, Field]] = {table: _fields(struct) for table, struct in STRUCTS.items()}
+def read_field(name: str, annotation: Any, default: Any) -> Field:
+    """The key `name` of a Struct, from its annotation and default. Raises TypeError for what no key can be."""
+    metas = strip(annotation)[1]
+    return Field(
+        name=name,
+        type=_type(annotation),
+        default=default,
+        reload=extra(metas, "reload"),
+        text=_limit(metas, "description"),
+        example=extra(metas, "example") or "",
+        target=extra(metas, "target") or "",
+    )

@@ -15,18 +15,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from vigild import plain
-from vigild.config import rules
-from vigild.config.document import Document, DocumentError, key_text
-from vigild.config.fields import FIELDS, STRUCTS, Field
+from vigild.config import rules, targets
+from vigild.config.document import Document, DocumentError, KeyPath, key_text
+from vigild.config.fields import Choice, Field, Fixed, Flag, Items, Number, Text, Type
 from vigild.config.names import is_model_file, unknown
-from vigild.config.schema import CameraConfig, Config
-from vigild.config.source import SourceError, parse_source, redact
+from vigild.config.schema import OF_ONE_MODEL, Config
+from vigild.config.source import redact
+from vigild.config.tree import NAME, Section, find, tree
 from vigild.config.values import Fault, check, show
+
+S = TypeVar("S", bound=msgspec.Struct)
+"""A schema: the Struct of a whole configuration."""
 
 MAX_FILE_BYTES = 1024 * 1024
 """A configuration of 64 cameras with every key written out has 60 KB."""
@@ -54,12 +58,12 @@ def load(text: str, overrides: Sequence[str] = (), where: str = "vigild.toml", *
 
     Raises ConfigError.
     """
-    return _load(text, overrides, where, folder, {})
+    return load_as(Config, text, overrides, where, folder=folder)
 
 
 def load_file(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file. Raises ConfigError, also when the file cannot be read."""
-    return _load(_read(path), overrides, os.fspath(path), Path(path).absolute().parent, {})
+    return load_as(Config, _read(path), overrides, os.fspath(path), folder=Path(path).absolute().parent)
 
 
 def from_command_line(
@@ -78,8 +82,9 @@ def from_command_line(
     arguments = {"--source": source, "--model": model, "--labels": labels}
     given = {option: value for option, value in arguments.items() if value is not None}
     if config is None:
-        return _load("", overrides, "the command line", None, given)
-    return _load(_read(config), overrides, os.fspath(config), Path(config).absolute().parent, given)
+        return load_as(Config, "", overrides, "the command line", arguments=given)
+    folder = Path(config).absolute().parent
+    return load_as(Config, _read(config), overrides, os.fspath(config), folder=folder, arguments=given)
 
 
 def _read(path: str | os.PathLike[str]) -> str:
@@ -102,20 +107,38 @@ def _read(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def _load(text: str, overrides: Sequence[str], where: str, folder: Path | None, arguments: Mapping[str, str]) -> Config:
+def load_as(
+    schema: type[S],
+    text: str,
+    overrides: Sequence[str] = (),
+    where: str = "vigild.toml",
+    *,
+    folder: Path | None = None,
+    arguments: Mapping[str, str] | None = None,
+) -> S:
+    """`load` for any schema. `arguments` are options of the command line (--source, ...) and their values.
+
+    Raises ConfigError.
+    """
     problems: list[str] = []
-    document = Document(where, folder)
+    root = tree(schema)
+
+    def takes_text(path: KeyPath) -> bool:
+        field = find(root, path)
+        return isinstance(field, Field) and field.takes_text
+
+    document = Document(where, folder, takes_text)
     try:
         document.read(text)
     except DocumentError as error:
         problems.append(str(error))
-    _apply_arguments(document, arguments)
+    _apply_arguments(document, arguments or {})
     for override in overrides:
         try:
             document.override(override)
         except DocumentError as error:
             problems.append(str(error))
-    builder = Builder(document)
+    builder = Builder(document, schema)
     config = builder.config()
     problems += builder.problems
     if problems:
@@ -129,105 +152,99 @@ def _apply_arguments(document: Document, arguments: Mapping[str, str]) -> None:
     if "--model" in arguments:
         model = arguments["--model"]
         is_file = is_model_file(model)
-        for key in ("path", "name", "variant", "labels", "sha256"):
+        for key in OF_ONE_MODEL:
             document.remove(("model", key))
         document.set(("model", "path" if is_file else "name"), model, "--model")
     if "--labels" in arguments:
         document.set(("model", "labels"), arguments["--labels"], "--labels")
 
 
-class Builder:
-    """Turns a document into a Config, collecting problems on the way."""
+class Builder(Generic[S]):
+    """Turns a document into a configuration, collecting problems on the way."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, schema: type[S]) -> None:
         self._document = document
+        self._schema = schema
+        self._root = tree(schema)
         self.problems: list[str] = []
 
-    def config(self) -> Config:
+    def config(self) -> S:
         """The configuration; with problems, defaults stand for what is wrong."""
-        tables: dict[str, Any] = {}
-        for name, value in self._document.tables.items():
-            if name not in STRUCTS:
-                self._problem((name,), unknown(name, value, STRUCTS, "table"))
-            elif not isinstance(value, dict):
-                self._problem(
-                    (name,), f"found {show(value)}, expected a table: [{'camera.NAME' if name == 'camera' else name}]"
-                )
-            elif name == "camera":
-                tables[name] = self._cameras(value)
-            else:
-                tables[name] = self._table((name,), name, value)
-        return Config(**tables)
+        config = self._table((), self._root, self._document.tables)
+        assert isinstance(config, self._schema)
+        return config
 
-    def _cameras(self, value: dict[str, object]) -> dict[str, CameraConfig]:
-        cameras: dict[str, CameraConfig] = {}
-        for name, table in value.items():
-            path = ("camera", name)
-            if not isinstance(table, dict):
-                hint = f"; {name} belongs into a camera's own table: [camera.front]" if name in FIELDS["camera"] else ""
-                self._problem(path, f"found {show(table)}, expected a table [camera.NAME]{hint}")
-                continue
-            fault = rules.camera_name(name)
-            if fault:
-                self._problem(path, fault)
-            camera = self._table(path, "camera", table)
-            assert isinstance(camera, CameraConfig)
-            cameras[name] = camera
-        return cameras
-
-    def _table(self, path: tuple[str, ...], kind: str, table: dict[str, object]) -> msgspec.Struct:
+    def _table(self, path: KeyPath, section: Section, table: Mapping[str, object]) -> msgspec.Struct:
         """One table of a known kind; never fails."""
         values: dict[str, Any] = {}
-        for key, value in table.items():
-            field = FIELDS[kind].get(key)
-            if field is None:
-                self._problem((*path, key), unknown(key, value, FIELDS[kind], "key"))
-                continue
-            try:
-                checked = check(field.type, value)
-                values[key] = resolve(field, (*path, key), checked, self._document.folder((*path, key)))
-            except Fault as fault:
-                self._problem((*path, key), str(fault))
-        for field in FIELDS[kind].values():
+        wrong: set[str] = set()
+        for name, value in table.items():
+            at = (*path, name)
+            entry = section.entries.get(name)
+            if entry is None:
+                self._problem(at, unknown(name, value, section, self._root))
+            elif isinstance(entry, Field):
+                try:
+                    values[name] = targets.absolute(entry.target, check(entry.type, value), self._document.folder(at))
+                except Fault as fault:
+                    wrong.add(name)
+                    self._problem(at, str(fault))
+            elif not isinstance(value, dict):
+                form = key_text((*at, NAME) if entry.named else at)
+                self._problem(at, f"found {show(value)}, expected a table: [{form}]")
+            elif entry.named:
+                values[name] = self._named(at, entry, value)
+            else:
+                values[name] = self._table(at, entry, value)
+        for field in section.fields:
             if field.required and field.name not in values:
-                if field.name not in table:
-                    self._problem(path, f"{field.name} is missing; set it, for example {field.name} = {field.example}")
-                values[field.name] = "testcard"  # keeps the table whole while the other keys are checked
-        struct = STRUCTS[kind](**values)
+                if field.name not in wrong:
+                    wrong.add(field.name)
+                    self._problem(path, missing(field))
+                values[field.name] = _blank(field.type)  # keeps the table whole while the other keys are checked
+        for name, below in section.sections.items():
+            if below.required and name not in values:
+                values[name] = {} if below.named else self._table((*path, name), below, {})
+        struct = section.struct(**values)
         for problem in rules.faults(struct):
-            self._problem((*path, problem.key), problem.text)
+            if problem.key not in wrong:
+                self._problem((*path, problem.key), problem.text)
         return struct
 
-    def _problem(self, path: tuple[str, ...], text: str) -> None:
+    def _named(self, path: KeyPath, section: Section, value: Mapping[str, object]) -> dict[str, msgspec.Struct]:
+        """All tables of a kind that the user names."""
+        built: dict[str, msgspec.Struct] = {}
+        for name, table in value.items():
+            at = (*path, name)
+            if not isinstance(table, dict):
+                form, example = key_text((*path, NAME)), key_text((*path, section.example))
+                hint = f"; {name} belongs into a {section.kind}'s own table: [{example}]"
+                self._problem(
+                    at, f"found {show(table)}, expected a table [{form}]{hint if name in section.entries else ''}"
+                )
+                continue
+            if fault := rules.table_name(section.kind, name):
+                self._problem(at, fault)
+            built[name] = self._table(at, section, table)
+        return built
+
+    def _problem(self, path: KeyPath, text: str) -> None:
         self.problems.append(f"{self._document.where(path)}: {key_text(path)}: {text}")
 
 
-def resolve(field: Field, path: tuple[str, ...], value: Any, folder: Path | None) -> Any:
-    """A checked value, with file names made absolute; a `folder` of None leaves relative ones as they are."""
-    if not isinstance(value, str):
-        return value
-    if field.path:
-        return _absolute(folder, value)
-    if path[0] == "camera" and field.name == "source":
-        return _absolute_source(folder, value)
-    if path == ("model", "delegate") and "/" in value and not value.startswith("edgetpu:"):
-        return _absolute(folder, value)
-    return value
+def missing(field: Field) -> str:
+    """A sentence about a key that has to be there, and is not."""
+    return f"{field.name} is missing; set it, for example {field.name} = {field.example}"
 
 
-def _absolute(folder: Path | None, text: str) -> str:
-    if text == "~" or text.startswith("~/"):
-        return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises where there is no home
-    return text if folder is None else os.path.normpath(folder / text)
-
-
-def _absolute_source(folder: Path | None, text: str) -> str:
-    try:
-        source = parse_source(text)
-    except SourceError:
-        return text  # `rules` says what is wrong with it
-    if source.kind == "file":
-        return _absolute(folder, source.target)
-    if source.kind == "images":
-        return "images:" + _absolute(folder, source.target)
-    return text.strip()
+def _blank(kind: Type) -> Any:
+    """A value of the type, with nothing in it."""
+    if isinstance(kind, Text):
+        return ""
+    if isinstance(kind, Number):
+        return kind.ge or 0
+    if isinstance(kind, Choice):
+        return kind.values[0]
+    if isinstance(kind, Fixed):
+        return tuple(_blank(item) for item in kind.items)
+    return False if isinstance(kind, Flag) else [] if isinstance(kind, Items) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from vigild.config.fields import FIELDS
+from vigild.config.tree import Section
 from vigild.config.values import show
 
 
@@ -16,17 +16,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def unknown(name: str, value: object, known: Iterable[str], what: str) -> str:
-    """A sentence about an unknown key or table: what it held, and what was probably meant."""
-    known = list(known)
-    found = f"unknown {what} (found {show(value)})"
-    near = nearest(name, known)
+def unknown(name: str, value: object, section: Section, root: Section) -> str:
+    """A sentence about a name that `section` does not have: what it held, and what was probably meant."""
+    found = f"unknown {'key' if section.path else 'table'} (found {show(value)})"
+    near = nearest(name, section.entries)
     if near:
         return f"{found}; did you mean {near}?"
-    for table, fields in FIELDS.items():
-        if name in fields:
-            return f"{found}; did you mean {'camera.NAME' if table == 'camera' else table}.{name}?"
-    return f"{found}; known are {', '.join(known)}"
+    for other in root.walk():
+        if other.path and name in other.entries:
+            return f"{found}; did you mean {'.'.join((*other.path, name))}?"
+    return f"{found}; known are {', '.join(section.entries)}"
 
 
 def is_model_file(text: str) -> bool:

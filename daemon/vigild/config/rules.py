@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
+from vigild import plain
+from vigild.config.names import nearest
 from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig
 from vigild.config.source import Source, SourceError, parse_source
 from vigild.config.values import show
 
-CAMERA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+TABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 MAX_SOCKET_PATH_BYTES = 107
 """sun_path of sockaddr_un (unix(7)) is 108 bytes with the final NUL."""
@@ -148,17 +150,40 @@ _RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
 def faults(table: msgspec.Struct) -> Iterator[Problem]:
     """What is wrong between the keys of one table. Defaults go with everything, so they may stand for a
     key that is wrong by itself."""
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        texts = value if isinstance(value, (list, tuple)) else [value]
+        if name != "source" and any(isinstance(text, str) and not plain.is_text(text) for text in texts):
+            yield Problem(name, f"found {show(value)}, with bytes that are no UTF-8; rename it, or name a link to it")
     for rule in _RULES.get(type(table), ()):
         text = rule.check(table)
         if text is not None:
             yield Problem(rule.key, text)
 
 
-def camera_name(name: str) -> str | None:
-    """What is wrong with a camera's name, or None."""
-    if CAMERA_NAME.fullmatch(name):
+def table_name(kind: str, name: str) -> str | None:
+    """What is wrong with the name that the user gave a table of this kind, or None."""
+    if TABLE_NAME.fullmatch(name):
         return None
-    return f"found the camera name {show(name)}, expected 1 to 64 letters, digits, _ and -"
+    return f"found the {kind} name {show(name)}, expected 1 to 64 letters, digits, _ and -"
+
+
+_LABELS_TOLD = 12
+
+
+def unknown_labels(model: ModelConfig, labels: Collection[str]) -> list[str]:
+    """Names in labels_allowed and labels_denied that no class of the model in force has, as sentences with the nearest
+    one. `labels`: of all models in force; empty: not known, and nothing is said."""
+    found = []
+    for key in ("labels_allowed", "labels_denied"):
+        for name in getattr(model, key) if labels else ():
+            if name in labels or re.fullmatch(r"class_\d+", name):
+                continue
+            near = nearest(name, labels)
+            shown = ", ".join(sorted(labels)[:_LABELS_TOLD]) + (", ..." if len(labels) > _LABELS_TOLD else "")
+            hint = f"did you mean {near}?" if near else f"it knows {shown}"
+            found.append(f"model.{key}: found {show(name)}, which no class of the model is called; {hint}")
+    return found
 
 
 _ONLY_FOR: dict[str, frozenset[str]] = {

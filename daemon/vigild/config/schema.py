@@ -3,9 +3,11 @@
 Each field is one key; `Meta(description=...)` is its documentation, `extra` says what a reload does:
 
     "live"      taken up at once, nothing is interrupted
-    "camera"    that camera is closed and opened again
+    "camera"    that camera is closed and opened again; so for each kind of named table, in it and below it
     "detector"  a new detector worker is started beside the old one and takes over
     "restart"   only read at start
+
+Tables nest as the Structs do (`tree`): a new one, named or not, needs its Struct and nothing else.
 
 Values with a unit are written as text in the file ("10 s") and held here in the base unit that the
 alias names. None means "not set" and is written by leaving the key out. What one key alone cannot
@@ -19,9 +21,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from vigild.config.targets import Target
 from vigild.tensor import ColorOrder, Resize
-
-Reload = Literal["live", "camera", "detector", "restart"]
 
 # Values with units. `load` turns the file's text into the base unit before msgspec sees it.
 Seconds = Annotated[float, Meta(extra={"unit": "duration"})]
@@ -33,14 +34,21 @@ Text = Annotated[str, Meta(min_length=1)]
 """Not empty. (A limit on `str | None` itself is more than msgspec can express.)"""
 
 
-def key(reload: Reload, text: str, *, example: str = "", form: str = "", path: bool = False, **limits: Any) -> Meta:
+def key(reload: str, text: str, *, example: str = "", form: str = "", target: Target = "", **limits: Any) -> Meta:
     """A key's documentation, what a reload does with it, and its limits (ge=, le=, ...).
 
-    `example` is a TOML value, for a key that has no default; `form` puts a pattern into words;
-    `path` marks a file name, which is relative to the configuration file's folder.
+    `example` is a TOML value, for a key that has no default; `form` puts a pattern into words; `target` says what the
+    text points at: a file name is relative to the configuration file's folder, and what the daemon would run (a
+    command, an exec: source, a library) comes from the file alone, never from a client.
     """
-    extra = {"reload": reload, "example": example, "form": form, "path": path}
+    extra = {"reload": reload, "example": example, "form": form, "target": target}
     return Meta(description=text, extra=extra, **limits)
+
+
+def named(example: str, *, shown: bool = False) -> Meta:
+    """Of tables that the user names: the name of the one in the reference, and whether that is one in force there
+    (`shown`) or commented out."""
+    return Meta(extra={"example": example, "shown": shown})
 
 
 _Divisor = Annotated[float, Meta(ge=1e-6)]
@@ -57,7 +65,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
             "The Unix socket. Default: $VIGILD_SOCKET, else vigild.sock below $RUNTIME_DIRECTORY, "
             "else below $XDG_RUNTIME_DIR, else in a folder of mode 0700 of the user's own.",
             example='"/run/vigild/vigild.sock"',
-            path=True,
+            target="made",
         ),
     ] = None
     socket_mode: Annotated[
@@ -86,6 +94,14 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
             le=4096,
         ),
     ] = 64
+    allow_no_cameras: Annotated[
+        bool,
+        key(
+            "live",
+            "Whether a file that holds no camera means none. If not, vigild run takes the first one it finds, and a "
+            "reload that would close every camera is refused: most likely the file was emptied by mistake.",
+        ),
+    ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], key("live", "The least severe messages to log.")
     ] = "info"
@@ -99,7 +115,7 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
 
     path: Annotated[
         Text | None,
-        key("detector", "The .tflite file. Default: the embedded model.", example='"model.tflite"', path=True),
+        key("detector", "The .tflite file. Default: the embedded model.", example='"model.tflite"', target="file"),
     ] = None
     name: Annotated[
         Text | None,
@@ -124,7 +140,7 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
             "detector",
             "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ...",
             example='"labels.txt"',
-            path=True,
+            target="file",
         ),
     ] = None
     sha256: Annotated[
@@ -146,6 +162,7 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
             "detector",
             "What executes the graph: auto, edgetpu, edgetpu:DEVICE (usb:0, pci:0), xnnpack, none, or the "
             "path (with a slash) of an external delegate's library.",
+            target="delegate",
         ),
     ] = "auto"
     delegate_options: Annotated[
@@ -208,6 +225,10 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     labels_denied: Annotated[list[str], key("live", "Do not report these labels.")] = []
 
 
+OF_ONE_MODEL = ("path", "name", "variant", "labels", "sha256")
+"""Keys of [model] that say which file it is: another model takes over none of them."""
+
+
 class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """One camera; the table's name ([camera.front]) is the camera's name."""
 
@@ -218,6 +239,7 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
             "/dev/video0 or /dev/v4l/by-id/..., a video file, images:FOLDER, rtsp://..., http(s)://... (MJPEG), "
             "exec:COMMAND (MJPEG on its standard output), or testcard.",
             example='"/dev/video0"',
+            target="source",
             min_length=1,
         ),
     ]
@@ -352,5 +374,5 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
     daemon: DaemonConfig = DaemonConfig()
     model: ModelConfig = ModelConfig()
-    camera: dict[str, CameraConfig] = {}
+    camera: Annotated[dict[str, CameraConfig], named("front", shown=True)] = {}
     budget: BudgetConfig = BudgetConfig()

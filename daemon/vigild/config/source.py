@@ -11,12 +11,16 @@ Everything that is logged, sent to a client or shown in an error goes through `r
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from vigild import plain
 from vigild.config import credentials
 
 SourceKind = Literal["v4l2", "file", "images", "rtsp", "http", "exec", "testcard"]
@@ -77,6 +81,8 @@ def parse_source(text: str) -> Source:
         raise SourceError(f"empty; expected {FORMS}")
     if "\0" in text:
         raise SourceError("contains a NUL character")
+    if not plain.is_text(text):
+        raise SourceError("contains bytes that are no UTF-8; rename it, or name a link to it")
     if text == "testcard":
         return Source("testcard", "")
     scheme = _SCHEME.match(text)
@@ -105,6 +111,35 @@ _MISPLACED = (
     f"{credentials.FORM} belongs into the address of an rtsp:// or http:// camera; a command would show it to "
     "everybody who lists processes: let the command read the file itself, below $CREDENTIALS_DIRECTORY"
 )
+
+
+def absent(text: str) -> str | None:
+    """Why the file or folder that `text` names cannot be read now, as a sentence; None for what can, and for sources
+    of other kinds, which may come later by themselves. Looks at the file system. Raises SourceError."""
+    source = parse_source(text)
+    path = Path(source.target)
+    if source.kind == "file":
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+            return f'{path} is a folder; write "images:{path}" to read the pictures in it'
+        return _unreadable(path, "video file")
+    if source.kind == "images":
+        if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
+            return f"images:{path} is no folder; name the folder that the pictures are in, or the video file alone"
+        return _unreadable(path, "folder")
+    return None
+
+
+def _unreadable(path: Path, what: str) -> str | None:
+    if not os.path.exists(path):  # noqa: PTH110
+        try:
+            near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)  # noqa: PTH208
+        except OSError:
+            near = []
+        hint = f"did you mean {plain.name(near[0])}?" if near else "correct the source"
+        return f"there is no {what} {path}; {hint}"
+    if not os.access(path, os.R_OK):
+        return f"the {what} {path} may not be read by this user; change its permissions"
+    return None
 
 
 def _url(scheme: str, text: str) -> Source:

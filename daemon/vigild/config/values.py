@@ -83,10 +83,20 @@ def describe(kind: Type) -> str:
         *most, last = (show(value) for value in kind.values)
         return f"{', '.join(most)} or {last}"
     if isinstance(kind, Items):
-        return "an array of texts"
+        return _array(kind)
     if isinstance(kind, Fixed):
         return f"an array of {len(kind.items)}, each {describe(kind.items[0])}"
     return "a table of texts"
+
+
+def _array(kind: Items) -> str:
+    of = "an array of texts" if kind.item == Text() else f"an array, each {describe(kind.item)}"
+    limits = []
+    if kind.min_length:
+        limits.append(f"at least {kind.min_length}")
+    if kind.max_length is not None:
+        limits.append(f"at most {kind.max_length}")
+    return of + (f", {' and '.join(limits)} of them" if limits else "")
 
 
 def check(kind: Type, value: object) -> Any:
@@ -104,11 +114,11 @@ def check(kind: Type, value: object) -> Any:
     if isinstance(kind, Choice):
         return _choice(kind, value)
     if isinstance(kind, Items):
-        if isinstance(value, str):
+        if isinstance(value, str) and isinstance(kind.item, Text):
             raise _fault(kind, value, f"; write [{show(value)}]")
-        if not isinstance(value, list):
+        if not isinstance(value, list) or not kind.min_length <= len(value) <= (kind.max_length or len(value)):
             raise _fault(kind, value)
-        return [_text(kind.item, item) for item in value]
+        return [check(kind.item, item) for item in value]
     if isinstance(kind, Fixed):
         if not isinstance(value, list) or len(value) != len(kind.items):
             raise _fault(kind, value)

@@ -8,6 +8,7 @@
 `model`                 all of it together: a model that is ready to run, or a `ModelError` of `errors`
 `decoders`              which of the ways from output tensors to detections fits a model
 `decode_postprocess`, `decode_anchors`   those ways; `anchors`: the boxes that the latter starts from
+`known`                 the classes that a model knows, read without running it
 `filter`                which detections are reported
 `feeds`, `loop`         frames in, results out
 """

@@ -19,6 +19,7 @@ import numpy as np
 
 from vigild.catalogue.decoding import Decoding
 from vigild.detector.decode_postprocess import place
+from vigild.detector.errors import BadOutput
 from vigild.detector.filter import Filter
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
@@ -71,10 +72,13 @@ class AnchorDecoder:
         self._bounds_of: Filter | None = None
 
     def __call__(self, view: View, filter_: Filter) -> tuple[list[Detection], bool]:
-        """(detections best first, whether max_results cut some off)."""
+        """(detections best first, whether max_results cut some off). Raises BadOutput."""
         table = self._scores.view()
         anchors, classes, values = self._candidates(table.reshape(-1, table.shape[-1]), filter_)
+        blind = not len(values) and table.dtype.kind == "f" and bool(np.isnan(table).all())
         del table
+        if blind:
+            raise BadOutput("all the model's scores are not a number (NaN)")
         if not len(values):
             return [], False
         best_first = np.argsort(-values, kind="stable")

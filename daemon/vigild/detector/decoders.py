@@ -10,7 +10,7 @@ from vigild.catalogue.decoding import Decoding, SsdAnchors
 from vigild.config.schema import ModelConfig
 from vigild.detector import anchors, labels
 from vigild.detector.decode_anchors import Activation, AnchorDecoder, RawOutput
-from vigild.detector.decode_postprocess import PostProcessDecoder, Read
+from vigild.detector.decode_postprocess import PostProcessDecoder, Read, Unit
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import LOGISTIC, SOFTMAX, ModelFacts
 from vigild.detector.filter import Filter
@@ -18,11 +18,14 @@ from vigild.detector.interpreter import Interpreter
 from vigild.detector.outputs import PostProcessLayout, RawLayout
 from vigild.geometry import View
 from vigild.ipc.messages import Detection
+from vigild.log import logger
 from vigild.tensor import TensorSpec
+
+log = logger("detector")
 
 
 class Decode(Protocol):
-    """Output tensors to detections: (best first, whether max_results cut some off)."""
+    """Output tensors to detections: (best first, whether max_results cut some off). Raises BadOutput."""
 
     def __call__(self, view: View, filter_: Filter, /) -> tuple[list[Detection], bool]: ...
 
@@ -30,6 +33,7 @@ class Decode(Protocol):
 def build(
     config: ModelConfig,
     path: str,
+    content: str,
     facts: ModelFacts,
     layout: PostProcessLayout | RawLayout,
     spec: TensorSpec,
@@ -38,13 +42,16 @@ def build(
 ) -> tuple[list[str], Decode, list[str]]:
     """(labels, decoder, what was decided and why). Raises ModelError ("labels…", "anchors").
 
-    `described`: what the manifest says of anchors and encodings.
+    `path`: the model's file, beside which its anchors may lie; `content`: what of it was checked. `described`: what the
+    manifest says of anchors and encodings.
     """
     if isinstance(layout, PostProcessLayout):
         classes = facts.postprocess.num_classes if facts.postprocess is not None else 0
-        names, note = _labels(config, path, facts, classes)
-        return names, PostProcessDecoder(layout, lambda index: _reader(interpreter, facts, index)), [note]
-    return _build_raw(config, path, facts, layout, spec, interpreter, described)
+        names, note = _labels(config, content, facts, classes)
+        unit = Unit(spec.width, spec.height, log.warning)
+        decode = PostProcessDecoder(layout, lambda index: _reader(interpreter, facts, index), unit)
+        return names, decode, [note]
+    return _build_raw(config, path, content, facts, layout, spec, interpreter, described)
 
 
 def _reader(interpreter: Interpreter, facts: ModelFacts, index: int) -> Read:
@@ -67,6 +74,7 @@ def _raw_output(interpreter: Interpreter, facts: ModelFacts, index: int) -> RawO
 def _build_raw(
     config: ModelConfig,
     path: str,
+    content: str,
     facts: ModelFacts,
     layout: RawLayout,
     spec: TensorSpec,
@@ -79,7 +87,7 @@ def _build_raw(
         raise ModelError(
             "anchors", f"The model has {layout.anchors} encoded boxes, but {origin} gives {len(table)} anchors."
         )
-    background, names, labels_note = _classes(config, path, facts, layout, decoding)
+    background, names, labels_note = _classes(config, content, facts, layout, decoding)
     activation, activation_note = _activation(facts, layout, decoding)
     decode = AnchorDecoder(
         _raw_output(interpreter, facts, layout.boxes),
@@ -125,34 +133,34 @@ def _activation(facts: ModelFacts, layout: RawLayout, decoding: Decoding) -> tup
 
 
 def _classes(
-    config: ModelConfig, path: str, facts: ModelFacts, layout: RawLayout, decoding: Decoding
+    config: ModelConfig, content: str, facts: ModelFacts, layout: RawLayout, decoding: Decoding
 ) -> tuple[bool, list[str], str]:
     """(whether column 0 is the background, labels, note): by description, by the labels, by TensorFlow's custom."""
     columns = layout.classes
     if decoding.background is not None or columns == 1:
         background = bool(decoding.background) and columns > 1
-        return (background, *_labels(config, path, facts, columns - background))
+        return (background, *_labels(config, content, facts, columns - background))
     given = config.labels is not None or (facts.metadata is not None and _label_files(facts))
     if given:
         try:
-            return (True, *_labels(config, path, facts, columns - 1))
+            return (True, *_labels(config, content, facts, columns - 1))
         except ModelError as error:
             if error.code != "labels_mismatch":
                 raise
-        return (False, *_labels(config, path, facts, columns))
-    return (True, *_labels(config, path, facts, columns - 1))
+        return (False, *_labels(config, content, facts, columns))
+    return (True, *_labels(config, content, facts, columns - 1))
 
 
 def _label_files(facts: ModelFacts) -> list[str]:
     return [name for tensor in (facts.metadata.outputs if facts.metadata else ()) for name in tensor.label_files]
 
 
-def _labels(config: ModelConfig, path: str, facts: ModelFacts, classes: int) -> tuple[list[str], str]:
+def _labels(config: ModelConfig, content: str, facts: ModelFacts, classes: int) -> tuple[list[str], str]:
     if config.labels is not None:
         names, how = labels.read_file(config.labels, classes)
         return names, f"labels: {len(names)} from {config.labels} ({how})"
     try:
-        found = labels.from_archive(path, _label_files(facts), classes)
+        found = labels.from_archive(content, _label_files(facts), classes)
     except ModelError as error:
         facts.warnings.append(f"labels inside the model are not used: {error.message}")
         found = None

@@ -5,6 +5,14 @@ from __future__ import annotations
 from vigild import plain
 
 
+class BadOutput(Exception):
+    """The outputs of this one frame have no meaning, so that nothing can be said of it; the message says why."""
+
+
+class BoxesOutside(BadOutput):
+    """All boxes of this frame lie nowhere in the picture."""
+
+
 class ModelError(Exception):
     """A model, its labels, the runtime or the delegate is refused.
 

@@ -20,6 +20,7 @@ import time
 import msgspec
 import numpy as np
 
+from vigild.detector.errors import BadOutput
 from vigild.detector.feeds import Feed, Turns, turn_ns
 from vigild.detector.filter import Filter
 from vigild.detector.model import Model
@@ -29,7 +30,7 @@ from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message
 from vigild.ipc.progress import Lane, Stage
 from vigild.ipc.ring import FilledSlot, RingClosed, RingReader
 from vigild.ipc.worker import trim
-from vigild.log import logger
+from vigild.log import Condition, logger
 from vigild.minscores import MinScores
 
 log = logger("detector")
@@ -68,6 +69,7 @@ class Loop:
         self._turns = Turns()
         self._frame_ns = model.ready.first_invoke_ms * 1e6
         self._frames = 0
+        self._outputs = Condition(log)
         self._poll = select.epoll()
         self._poll.register(self._control, select.EPOLLIN)
 
@@ -206,7 +208,13 @@ class Loop:
         model.interpreter.invoke()
         decoding = enter(Stage.DECODE)
         view: View = frame.view
-        detections, truncated = model.decode(view, self._filter)
+        fault = ""
+        try:
+            detections, truncated = model.decode(view, self._filter)
+            self._outputs.end("the model's outputs have a meaning again")
+        except BadOutput as error:
+            detections, truncated, fault = [], False, str(error)
+            self._outputs.begin(f"nothing can be said of what the cameras show: {fault}")
         publishing = enter(Stage.PUBLISH)
         self._publish(
             Result(
@@ -227,6 +235,7 @@ class Loop:
                 detections=detections,
                 truncated=truncated,
                 file=frame.file,
+                fault=fault,
                 superseded=feed.superseded,
             )
         )

@@ -24,7 +24,7 @@ from vigild.config.schema import ModelConfig
 from vigild.detector import decoders, input_spec, outputs
 from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
-from vigild.detector.errors import ModelError
+from vigild.detector.errors import BadOutput, BoxesOutside, ModelError
 from vigild.detector.facts import ModelFacts
 from vigild.detector.filter import Filter
 from vigild.detector.interpreter import Interpreter, edgetpu_model, open_interpreter, refusal
@@ -99,11 +99,20 @@ def _load(
     except (RuntimeError, ValueError) as error:  # a tensor that no operator gives a value
         raise refusal(error, delegate, "invoke") from None
     layout = outputs.decide(facts, shapes)
-    names, decode, decided = decoders.build(config, path, facts, layout, spec, interpreter, found.anchors)
+    names, decode, decided = decoders.build(
+        config, path, file.proc_path, facts, layout, spec, interpreter, found.anchors
+    )
     notes = [*found.notes, *passed_over.notes, spec_note, layout.why, *decided]
     warnings = [*found.warnings, *facts.warnings, *passed_over.warnings, *_unknown_classes(found, names)]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
-    decode(View(), Filter([], 0.0, 1000))
+    try:
+        decode(View(), Filter([], 0.0, 1000))
+    except BoxesOutside:
+        pass  # told by now; of a picture with something in it they may be right
+    except BadOutput as error:
+        raise ModelError(
+            "outputs", f"On a first, grey picture {error}; the model is damaged, or was converted wrongly."
+        ) from None
     if isinstance(layout, PostProcessLayout):
         warnings += [layout.warning] if layout.warning else []
         warnings += _threshold_warning(config, facts)

@@ -3,12 +3,14 @@
     with ModelFile.open("model.tflite", sha256=None) as file:
         file.data, file.sha256
 
-The file stays open, so that what was checked is what the interpreter maps (through `file.proc_path`),
-whatever happens to the name meanwhile.
+What is checked is a copy in memory, sealed against every write, and that copy is what the interpreter maps (through
+`file.proc_path`). So whatever happens to the file meanwhile, a copy over it, a cut or a write into it, neither reaches
+a running network nor kills it (a mapping that a file was cut behind raises SIGBUS). Both mappings share its pages.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -25,6 +27,9 @@ MAX_FILE_BYTES = 512 * 2**20
 """The largest SSD-MobileNets are 70 MB of float32; a file beyond this would not leave a small board
 room to work, and is more likely no model at all."""
 
+_COPY_BYTES = 8 * 2**20
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
 MIN_FILE_BYTES = 64
 """Root offset, identifier and an empty model's tables."""
 
@@ -39,28 +44,34 @@ _KINDS = (
 
 
 class ModelFile(NamedTuple):
-    """An open model file; `data` is its mapping, read-only."""
+    """A model file's content; `data` is its mapping, read-only."""
 
     path: str
     fd: int
+    """The sealed copy."""
     map: mmap.mmap
     data: memoryview
     sha256: str
 
     @property
     def proc_path(self) -> str:
-        """A path that opens this very file."""
+        """A path that opens this very content, while it is open."""
         return f"/proc/self/fd/{self.fd}"
 
     @classmethod
     def open(cls, path: str, sha256: str | None = None, asked_by: str = "model.sha256") -> ModelFile:
         """Open and check. `asked_by` is what gives `sha256`, for the message. Raises ModelError."""
-        fd = _open(path)
+        source = _open(path)
         try:
-            info = os.fstat(fd)
+            info = os.fstat(source)
             if not stat.S_ISREG(info.st_mode):
                 raise ModelError("unreadable", f"{path} is not a regular file; model.path must name a .tflite file.")
             _check_size(path, info.st_size)
+            fd = _sealed_copy(path, source)
+        finally:
+            os.close(source)
+        try:
+            _check_size(path, os.fstat(fd).st_size)  # it may have been cut or grown meanwhile
             mapping = mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
         except BaseException:
             os.close(fd)
@@ -103,6 +114,22 @@ def _open(path: str) -> int:
         raise ModelError(
             "unreadable", f"The model file {path} cannot be opened: {text}; it must be readable by the daemon's user."
         ) from None
+
+
+def _sealed_copy(path: str, source: int) -> int:
+    """A memfd with the content of `source`. Raises ModelError."""
+    copy = os.memfd_create("vigild-model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        at = 0
+        while at <= MAX_FILE_BYTES and (sent := os.sendfile(copy, source, at, _COPY_BYTES)):
+            at += sent
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError as error:
+        os.close(copy)
+        raise ModelError(
+            "unreadable", f"The model file {path} cannot be read into memory: {error.strerror}; is it on a good disk?"
+        ) from None
+    return copy
 
 
 def _check_size(path: str, size: int) -> None:

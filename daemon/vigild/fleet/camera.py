@@ -50,6 +50,8 @@ class Camera:
         self.grabbed_rate = Rate()
         self.inferred_rate = Rate()
         self.inferred = 0
+        self.bad_outputs = 0
+        """Frames that the network ran on in vain: its outputs had no meaning."""
         self.lost_files = 0
         """Pictures of the source that could not be read."""
         self._counted: CameraStats | None = None
@@ -108,6 +110,12 @@ class Camera:
         self._seen_size = result.width, result.height
         return True
 
+    def inferred_in_vain(self, result: Result) -> None:
+        """The network ran, but nothing can be said of the frame: it counts as not looked at."""
+        self.last_frame = max(self.last_frame, result.frame)
+        self.bad_outputs += 1
+        self.reason = result.fault
+
     # ---- what it is
 
     def why(self) -> str:
@@ -139,6 +147,7 @@ class Camera:
         if self._counted is not None:
             total.update(self._counted.drops)
         total["superseded"] += self.superseded
+        total["bad_output"] += self.bad_outputs
         return {cause: count for cause, count in total.items() if count}
 
     def wanted_fps(self) -> float:

@@ -11,6 +11,7 @@ What follows from what happens:
 `answers`    what clients are told of the State
 `console`    what a person sees in a terminal
 `api`        what clients may ask, and the taking up of settings
+`model_files`   whether the files of the model hold something else by now
 `snapshots`  pictures that clients wait for
 `budget_keeper`   carries out what the budgets ask for
 `learned`    what was learned of the board, kept from one run to the next

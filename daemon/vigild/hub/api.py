@@ -9,27 +9,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from vigild import log
-from vigild.config.changes import diff, taken_up
+from vigild.config.changes import Changes, diff, emptied, new_code, taken_up
 from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
-from vigild.config.schema import Config, ModelConfig
-from vigild.config.source import parse_source
+from vigild.config.rules import unknown_labels
+from vigild.config.schema import OF_ONE_MODEL, Config, ModelConfig
 from vigild.fleet import events
 from vigild.fleet.takeover import Refused
 from vigild.hub import answers
 from vigild.hub.hub import Hub
+from vigild.hub.model_files import ModelFiles
 from vigild.hub.places import Maker, no_way_back
 from vigild.hub.snapshots import TRIES, SnapshotFailed
 from vigild.ipc.messages import ModelReady
 from vigild.wire import messages as wire
 from vigild.wire.requests import RequestError, Swap
+
+LABEL_KEYS = {"model.labels_allowed", "model.labels_denied"}
 
 _log = log.logger("hub")
 
@@ -41,6 +44,8 @@ class Api:
         self._hub = hub
         self._read_config = read_config
         self._config_file = config_file
+        self.files = ModelFiles()
+        """What the model in service is made of."""
         self._changing = asyncio.Lock()
         """One change after the other: each begins with the configuration that the one before left."""
         self.socket_path = ""
@@ -147,7 +152,7 @@ class Api:
         if not values:
             raise RequestError("invalid", "swap names nothing; expected a path or a name, or another key of [model]")
         if {"model.path", "model.name"} & values.keys():
-            forgotten = dict.fromkeys(f"model.{name}" for name in ("path", "name", "variant", "labels", "sha256"))
+            forgotten = dict.fromkeys(f"model.{name}" for name in OF_ONE_MODEL)
             values = {**forgotten, **values}
         return await self._set(values)
 
@@ -167,24 +172,33 @@ class Api:
         async with self._changing:
             try:
                 new = self._read_config()
+                if why := emptied(self._hub.config, new):
+                    raise ConfigError([why])
             except ConfigError as error:
                 reason = "; ".join(error.problems)
                 self._hub.happened(events.ReloadRefused(reason=reason))
                 raise RequestError("invalid", f"the old configuration stays in force: {reason}") from None
             try:
-                done = await self._take_up(new)
+                done = await self._take_up(new, await self.files.changed(new.model))
             except RequestError as error:
                 self._hub.happened(events.ReloadRefused(reason=error.message))
                 raise
             self._hub.happened(events.Reloaded(done=done))
             return done
 
-    async def _take_up(self, new: Config) -> str:
-        """Make `new` the configuration in force; returns what that did, in a line."""
+    async def _take_up(self, new: Config, other_contents: Sequence[str] = ()) -> str:
+        """Make `new` the configuration in force; returns what that did, in a line.
+
+        `other_contents`: files of the model that hold something else than what runs, under the same names.
+        """
         hub = self._hub
         changes = diff(hub.config, new)
+        if other_contents and not changes.detector:
+            files = [f"what {path} holds" for path in other_contents]
+            changes = msgspec.structs.replace(changes, detector=files)
         if not changes:
             return "nothing has changed"
+        self._refuse_unknown_labels(new, changes)
         started = time.monotonic()
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
@@ -197,6 +211,17 @@ class Api:
         text = changes.describe()
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
+
+    def _refuse_unknown_labels(self, new: Config, changes: Changes) -> None:
+        """Raises RequestError: a label that the model in force does not know would never be seen.
+
+        Of a model that is only being loaded nothing is known yet; what it lacks is told when it serves.
+        """
+        model = self._hub.state().model
+        if changes.detector or model is None or not LABEL_KEYS & set(changes.live):
+            return
+        if unknown := unknown_labels(new.model, model.labels):
+            raise RequestError("invalid", "; ".join(unknown))
 
     async def _replace(self, config: ModelConfig) -> ModelReady | Refused:
         outcome: asyncio.Future[ModelReady | Refused] = asyncio.get_running_loop().create_future()
@@ -214,12 +239,5 @@ def _refuse_new_code(old: Config, new: Config) -> None:
 
     Raises RequestError.
     """
-    for name, camera in new.camera.items():
-        if camera.source != old.camera[name].source and parse_source(camera.source).kind == "exec":
-            raise RequestError(
-                "forbidden", f"camera.{name}.source: an exec: source cannot be set by a client; write it into the file"
-            )
-    if new.model.delegate != old.model.delegate and "/" in new.model.delegate:
-        raise RequestError(
-            "forbidden", "model.delegate: a library's path cannot be set by a client; write it into the file"
-        )
+    for code in new_code(old, new):
+        raise RequestError("forbidden", f"{code} cannot be set by a client; write it into the file")

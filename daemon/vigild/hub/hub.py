@@ -24,6 +24,7 @@ from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
 from vigild.budget.thermal_model import ThermalModel
 from vigild.config.changes import Changes
+from vigild.config.rules import unknown_labels
 from vigild.config.schema import Config
 from vigild.fleet import events
 from vigild.fleet.camera import Camera
@@ -34,7 +35,7 @@ from vigild.hub import answers, state, telling
 from vigild.hub.budget_keeper import BudgetKeeper
 from vigild.hub.snapshots import Snapshots
 from vigild.hub.state import State
-from vigild.ipc.messages import Result
+from vigild.ipc.messages import ModelReady, Result
 from vigild.perception.chain import Chain, Step
 from vigild.perception.filter import filter_of
 from vigild.perception.observation import Observation, observed
@@ -51,6 +52,9 @@ HUB_STALL_S = 1.0
 
 BLAMELESS_S = 2.0
 """Workers may have waited for the hub, or been stopped with it: they come round first."""
+
+EXIT_CONFIG = 2
+"""As for every configuration that cannot be used: a supervisor need not try it again."""
 
 HELD_OBSERVATIONS = 4
 """Kept for drawing on a snapshot: as many as frames may be on the way."""
@@ -69,6 +73,8 @@ class _Sight:
         self.order = Order()
         self.chain = chain
         self.recent: deque[Observation] = deque(maxlen=HELD_OBSERVATIONS)
+        self.faulty = False
+        """The newest result said nothing: the model's outputs have no meaning."""
         self.told: wire.Status | None = None
         """The status clients were told last."""
 
@@ -110,6 +116,7 @@ class Hub:
         self._sights: dict[str, _Sight] = {}
         self._results = 0
         self._faults = 0
+        self._had_model = False
         self._state: State | None = None
         self._last_tick_ns = 0
         self._blameless_until_ns = 0
@@ -122,6 +129,8 @@ class Hub:
         """Of the socket's clients, for `health`."""
         self.changed: Callable[[], None] = lambda: None
         """Told that answers built before may no longer be so."""
+        self.model_taken: Callable[[ModelReady], None] = lambda ready: None
+        """Told of each model that comes into service."""
         self.unsent: Callable[[], dict[str, int]] = dict
         """What could not be said to whom without waiting: messages by "journal" and "systemd"."""
 
@@ -196,6 +205,7 @@ class Hub:
                 self._detectors_changed(now_ns)
             case events.ModelTaken(ready=ready):
                 self.keeper.model_taken(ready, self.config)
+                self.model_taken(ready)
                 self._change_chains()
                 self._detectors_changed(now_ns)
             case events.CameraEnded(camera=camera, lost=lost):
@@ -214,10 +224,21 @@ class Hub:
             self._publish(message)
         self._tell_statuses(now_ns)
         match event:
+            case events.ModelTaken(ready=ready):
+                self._check_labels(ready)
             case events.ModelUnusable():
                 self.finish(1)
             case events.CameraEnded():
                 self._end_when_all_ended()
+
+    def _check_labels(self, ready: ModelReady) -> None:
+        """A label that no class has is never seen: refused at the start, and told when another model comes."""
+        unknown = unknown_labels(self.config.model, ready.labels)
+        first, self._had_model = not self._had_model, True
+        for sentence in unknown:
+            self.happened(events.Noticed(kind="unknown_label", reason=sentence))
+        if unknown and first:
+            self.finish(EXIT_CONFIG, "the configuration asks for what this model cannot see")
 
     def _end_when_all_ended(self) -> None:
         cameras = self.fleet.cameras.values()
@@ -267,10 +288,18 @@ class Hub:
 
     def _tell_result(self, result: Result, now_ns: int) -> None:
         camera = self.fleet.cameras[result.camera]
+        sight = self._sight(result.camera)
+        if result.fault:
+            camera.inferred_in_vain(result)
+            if not sight.faulty:
+                sight.faulty = True
+                self.happened(events.Noticed(kind="bad_output", camera=camera.name, reason=result.fault))
+            return
         if not camera.result(result, now_ns):
             return
+        if sight.faulty:
+            sight.faulty, camera.reason = False, ""
         self._results += 1
-        sight = self._sight(result.camera)
         seen = sight.chain.observe(observed(result), now_ns)
         sight.recent.append(seen)
         status = camera.status(now_ns, self.fleet.detectors.at_full_strength)
@@ -342,11 +371,11 @@ class Hub:
         self.config = config
         self._state = None
         log.set_level(config.daemon.log_level)
-        for name in changes.cameras_removed:
+        for name in changes.removed("camera"):
             self.fleet.remove_camera(name)
-        for name in changes.cameras_changed:
+        for name in changes.changed("camera"):
             self.fleet.change_camera(name, config.camera[name])
-        for name in changes.cameras_added:
+        for name in changes.added("camera"):
             self.fleet.add_camera(name, config.camera[name])
         self.fleet.set_model(self.keeper.operating(config.model))
         self._change_chains()

@@ -26,6 +26,7 @@ from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
 from vigild.hub.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
+from vigild.hub.model_files import LOOK_S
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
@@ -110,6 +111,7 @@ class _Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         self._learned = Learned(sysfs_root)
         self._next_save_ns = 0
+        self._next_look_ns = 0
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
@@ -136,6 +138,7 @@ class _Daemon:
             kept=self._learned.load(),
         )
         self._api = Api(hub, self._read_config, self._config_file)
+        hub.model_taken = lambda ready: self._api.files.taken(hub.config.model, ready)
         server = Server(self._api, log.logger("server"))
         hub.clients_health = server.clients_health
         hub.unsent = self._unsent
@@ -229,6 +232,7 @@ class _Daemon:
                 self._hub.tick,
                 self._read,
                 self._keep_learned,
+                self._look_at_files,
                 self._sweep,
                 self._print,
                 self._tell_systemd,
@@ -256,6 +260,16 @@ class _Daemon:
 
     def _serve(self, now_ns: int) -> None:
         self._server.tick(now_ns / 1e9)
+
+    def _look_at_files(self, now_ns: int) -> None:
+        """A file may change under the path it was loaded from: what runs is what was loaded, and that is said."""
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + round(LOOK_S * 1e9)
+            self._keep(self._tell_of_files())
+
+    async def _tell_of_files(self) -> None:
+        for sentence in await self._api.files.look():
+            self._hub.happened(events.Noticed(kind="model_file", reason=sentence))
 
     def _keep_learned(self, now_ns: int) -> None:
         """What was learned of the board survives a power cut, but for the last minutes."""

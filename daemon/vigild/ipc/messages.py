@@ -137,7 +137,8 @@ class CameraEnded(Message):
     camera: str
     frames: int
     lost: int = 0
-    """Pictures of it that could not be read."""
+    """Of them, what could not be read (files of a folder, frames that cannot be decoded), and what a container promised
+    and did not hold."""
 
 
 class CameraStats(Message):
@@ -267,6 +268,8 @@ class Result(Message):
     file: str = ""
     after: int = 0
     """Number of the frame that the camera handed out before this one, to whichever detector of the group."""
+    fault: str = ""
+    """Why nothing can be said of this frame, though the network ran: its outputs have no meaning (NaN)."""
     superseded: int = 0
     """Frames of this link that were passed over, since the result before, for a newer one."""
 

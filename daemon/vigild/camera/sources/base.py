@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+from vigild import plain
 from vigild.camera.frames import Buffers, Picture
 
 Cause = Literal["open", "read", "frozen", "blank", "shape", "exit", "removed"]
@@ -28,6 +30,7 @@ class SourceFailed(Exception):
     """The source must be opened again; the message is a sentence without credentials."""
 
     def __init__(self, cause: Cause, reason: str) -> None:
+        reason = plain.sentence(reason)
         super().__init__(reason)
         self.cause: Cause = cause
         self.reason = reason
@@ -42,13 +45,18 @@ class Grab(enum.Enum):
     END = 3
 
 
-class Opened(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Opened:
     """What is known behind a successful open."""
 
     fps: float
     """Nominal; 0 when the source has none."""
     detail: str
     """For people: backend, format, what was given. No credentials."""
+
+    def __post_init__(self) -> None:
+        # It quotes names of files and devices, which are bytes.
+        object.__setattr__(self, "detail", plain.sentence(self.detail))
 
 
 class Source(Protocol):

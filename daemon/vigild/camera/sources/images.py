@@ -1,10 +1,15 @@
-"""`images:FOLDER`: the pictures of a folder, sorted by name."""
+"""`images:FOLDER`: the pictures of a folder, sorted by name.
+
+Names are bytes: one that is no UTF-8 is shown with U+FFFD in it. What is wrong with one file is said of that file, and
+the others are read.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from vigild import plain
 from vigild.camera.frames import BadFrame, Buffers, Picture
 from vigild.camera.sources import still
 from vigild.camera.sources.base import Grab, Opened, SourceFailed
@@ -40,7 +45,7 @@ class ImagesSource:
     def _list(self) -> None:
         try:
             with os.scandir(self._folder) as entries:
-                names = [e.name for e in entries if Path(e.name).suffix.lower() in SUFFIXES and e.is_file()]
+                names = [entry.name for entry in entries if _is_picture(entry)]
         except FileNotFoundError:
             raise SourceFailed("open", f"the folder {self._folder} does not exist") from None
         except NotADirectoryError:
@@ -65,14 +70,14 @@ class ImagesSource:
         return Grab.FRAME
 
     def retrieve(self, buffers: Buffers) -> Picture:
-        name = self._names[self._next - 1]
-        path = self._folder / name
+        path = self._folder / self._names[self._next - 1]
+        name = plain.name(os.fsencode(path.name).decode(errors="replace"))
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise BadFrame(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
             data = path.read_bytes()
-        except OSError as error:
-            raise BadFrame(f"{name} cannot be read ({error.strerror})") from None
+        except (OSError, ValueError, MemoryError) as error:
+            raise BadFrame(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from None
         picture = still.decode(data)
         if picture is None:
             raise BadFrame(f"{name} is not a picture that can be decoded ({len(data)} bytes)")
@@ -96,3 +101,13 @@ class ImagesSource:
 
     def close(self) -> None:
         self._names = []
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    """By its name. A link that leads nowhere counts: that its picture cannot be read is to be told."""
+    if Path(entry.name).suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:
+        return True

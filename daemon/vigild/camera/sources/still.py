@@ -6,7 +6,6 @@ picture = decode(data)           # None for what cannot be decoded
 from __future__ import annotations
 
 import cv2
-import numpy as np
 
 from vigild.camera import exif, jpeg
 from vigild.camera.frames import Picture
@@ -33,5 +32,4 @@ def _decode(data: bytes) -> Pixels | None:
     if not data:
         return None
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return pixels
+    return jpeg.decode_with(data, flags)
