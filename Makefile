@@ -32,7 +32,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-faults chaos soak \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-board test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key soak-deploy
@@ -104,6 +104,10 @@ test-tflite:
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
 test-container: setup
 	$(BIN)/python -m pytest tests/container
+
+# Whole emulated boards; the image of each is made once (4 and 10 minutes, as root) and kept there too.
+test-board: setup
+	VIGILD_BOARD_ARCH='$(if $(filter command line environment,$(origin ARCH)),$(ARCH))' $(BIN)/python -m pytest tests/board_vm
 
 test: lint
 	$(call tests,$(BIN)/python,tests/unit tests/system)
@@ -205,6 +209,15 @@ undeploy: setup
 
 signing-key: setup
 	@$(CROSS) signing-key $(if $(SIGN_KEY),--key '$(SIGN_KEY)')
+
+# As root. The root of the emulated system is made once (25 s) and kept in ~/.cache/vigild/boards.
+emulate: setup
+	@$(CROSS) emulate $(MAKING)
+
+# A whole emulated board on this terminal; its image is made once (as root) and kept there too.
+ARCH ?= x86_64
+board: setup
+	@$(CROSS) board --arch '$(ARCH)'
 
 install: setup
 	@$(CROSS) install $(MAKING) $(if $(WINDOW),--window '$(WINDOW)')
