@@ -172,7 +172,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environ(folder: Path) -> Iterator[dict[str, str]]:
-    """Of a shell beside the daemon that everybody gets: nothing is configured but that a machine's camera is left alone."""
+    """Of a shell beside the daemon that everybody gets: nothing is configured, and a camera is left alone."""
     environ = os.environ | {
         "VIGILD_SOCKET": str(folder / "s"),
         "PYTHONPATH": str(ROOT / "daemon"),
