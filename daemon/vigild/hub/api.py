@@ -21,6 +21,7 @@ from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
 from vigild.config.rules import unknown_labels
 from vigild.config.schema import OF_ONE_MODEL, Config, ModelConfig
+from vigild.config.source import absent
 from vigild.fleet import events
 from vigild.fleet.takeover import Refused
 from vigild.hub import answers
@@ -199,6 +200,7 @@ class Api:
         if not changes:
             return "nothing has changed"
         self._refuse_unknown_labels(new, changes)
+        _refuse_absent_sources(hub.config, new)
         started = time.monotonic()
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
@@ -243,3 +245,11 @@ def _refuse_new_code(old: Config, new: Config) -> None:
     """
     for code in new_code(old, new):
         raise RequestError("forbidden", f"{code} cannot be set by a client; write it into the file")
+
+
+def _refuse_absent_sources(old: Config, new: Config) -> None:
+    """Raises RequestError: a file or folder that is not there does not come by itself."""
+    for name, camera in new.camera.items():
+        before = old.camera.get(name)
+        if (before is None or before.source != camera.source) and (why := absent(camera.source)):
+            raise RequestError("invalid", f"camera.{name}.source: {why}")

@@ -7,13 +7,12 @@ import contextlib
 import faulthandler
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from vigild import log
+from vigild import log, stdio
 from vigild.board.board import Board
 from vigild.board.budgets import Budgets, resolve
 from vigild.board.reader import BoardReader
@@ -153,7 +152,7 @@ class _Daemon:
         try:
             self._listen(server)
         except (SocketInUse, SocketUnusable) as error:
-            print(f"vigild: {error}", file=sys.stderr)
+            stdio.complain(f"vigild: {error}")
             return 1
         self._console = Console(hub.state, self._api.socket_path, self._end_with_terminal) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
