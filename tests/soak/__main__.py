@@ -49,7 +49,7 @@ class Soak:
         self.wrong: list[str] = []
 
     def run(self, frames: int, seconds: float) -> None:
-        """Until so many frames were told, or so much time has passed."""
+        """Until so many frames were told and so much time has passed."""
         crowd = Crowd(self.daemon.socket)
         crowd.join(CLIENTS)
         if not crowd.pump(60, lambda: all(crowd.latest[camera] for camera in CAMERAS)):
@@ -57,7 +57,7 @@ class Soak:
         pids = self._pids()
         before = self._told(crowd)
         began_s = time.monotonic()
-        while self.seconds < seconds and self.frames < frames and not self.replaced:
+        while (self.seconds < seconds or self.frames < frames) and not self.replaced and crowd.members:
             crowd.pump(SAMPLE_S)
             self.seconds, self.frames = time.monotonic() - began_s, self._told(crowd) - before
             self.replaced = self._pids() != pids
