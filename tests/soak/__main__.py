@@ -16,8 +16,8 @@ from soak.trend import trend
 from unit import modelkit
 
 SAMPLE_S = 2.0
-WARM_UP = 0.2
-"""Of the samples: caches fill, allocators find their size, the first of everything is imported."""
+WARM_UP, WARM_UP_S = 0.2, 120.0
+"""Of the samples, and at least so long, nothing is concluded: caches fill, allocators find their size, the first of everything is imported."""
 
 ALLOWED_KIB_PER_HOUR = 512.0
 """12 MiB a day; what is below cannot be told from an allocator's whims in half an hour."""
@@ -87,9 +87,9 @@ class Soak:
         rate = self.frames / self.seconds
         print(f"{self.frames} frames in {self.seconds / 60:.1f} minutes, {rate:.0f} a second")
         for name, samples in self.samples.items():
-            settled = samples[int(WARM_UP * len(samples)) :]
+            settled = [sample for sample in samples[int(WARM_UP * len(samples)) :] if sample[0] >= WARM_UP_S]
             if len(settled) < 10:
-                wrong.append(f"{name}: {len(settled)} samples are too few")
+                wrong.append(f"{name}: {self.seconds:.0f} s are too short to say anything")
                 continue
             slope = trend([(at_s / 3600, held.own_bytes / 1024) for at_s, held in settled])
             hours = 1e6 / rate / 3600
