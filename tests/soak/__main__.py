@@ -17,7 +17,8 @@ from unit import modelkit
 
 SAMPLE_S = 2.0
 WARM_UP, WARM_UP_S = 0.2, 120.0
-"""Of the samples, and at least so long, nothing is concluded: caches fill, allocators find their size, the first of everything is imported."""
+"""From this share of the samples, and at least from so long, nothing is concluded: caches fill, allocators find their
+size, the first of everything is imported."""
 
 ALLOWED_KIB_PER_HOUR = 512.0
 """12 MiB a day; what is below cannot be told from an allocator's whims in half an hour."""
