@@ -120,7 +120,9 @@ class Daemon:
         *args: str,
         env: dict[str, str] | None = None,
         python: str = sys.executable,
+        module: str = "vigild",
     ) -> None:
+        """`module`: what is run in its place (see `injected`)."""
         self.folder = folder
         self.socket = folder / "v.sock"
         self.config = folder / "vigild.toml"
@@ -134,6 +136,7 @@ class Daemon:
         for unwanted in ("NOTIFY_SOCKET", "PYTHONDONTWRITEBYTECODE"):
             self._env.pop(unwanted, None)
         self._python = python
+        self._module = module
         self._clients: list[Client] = []
         self.process: subprocess.Popen[bytes] | None = None
         if config:
@@ -142,7 +145,7 @@ class Daemon:
     # ---- life
 
     def start(self, wait: bool = True) -> Daemon:
-        command = [self._python, "-m", "vigild", "run", "--socket", str(self.socket), *self._args]
+        command = [self._python, "-m", self._module, "run", "--socket", str(self.socket), *self._args]
         if self.config.exists():
             command += ["--config", str(self.config)]
         with self.log.open("ab") as log:
@@ -151,10 +154,10 @@ class Daemon:
                 start_new_session=True,
             )  # fmt: skip
         if wait:
-            self.wait_for(self._answers)
+            self.wait_for(self.answers)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """A socket file alone says little: it may be stale, or not listened at yet."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
