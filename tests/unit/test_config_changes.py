@@ -28,6 +28,8 @@ def another(field: Field) -> Any:
         "labels": "/l.txt",
         "socket": "/s.sock",
         "source": "/dev/video0",
+        "give_up": ["fps"],
+        "hours": "22:00-07:00",
     }
     if field.name in by_name:
         return by_name[field.name]
