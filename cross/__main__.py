@@ -16,9 +16,11 @@ from cross.board.package import Refused
 from cross.board.setup import TOOL
 from cross.bundle import Bundle
 from cross.deploy import Job, Outcome
+from cross.emulation import machine
+from cross.emulation.emulate import emulate
 from cross.errors import CrossError
 from cross.rollout import Rollout
-from cross.target import HERE, Target
+from cross.target import HERE, REPOSITORY, Target
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """What releases on a board run on, whatever environment this one is."""
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("lock", _lock, "resolve a target's wheels anew"),
         ("bundle", _bundle, "make the bundle of a target"),
+        ("emulate", _emulate, "make the bundle of a target, and install and try it on an emulated processor"),
         ("install", _install, "make a bundle for this machine and install it here"),
         ("deploy", _deploy, "deploy to boards"),
     ):
@@ -75,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             added.add_argument("-n", type=int, default=50)
         _boards(added)
+    command("board", _board, "an emulated board, on this terminal").add_argument("--arch", default=platform.machine())
     command("uninstall", _uninstall, "take vigild off this machine; configuration and data stay")
     command("signing-key", _signing_key, "make a key that signs bundles").add_argument("--key", type=Path)
     return parser
@@ -108,6 +112,15 @@ def _bundle(args: argparse.Namespace) -> int:
     path = bundles.make(_target(args.target), key)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, {'signed' if key else 'not signed'}")
     return 0
+
+
+def _emulate(args: argparse.Namespace) -> int:
+    chosen = _target(args.target)
+    return emulate(chosen, bundles.make(chosen, _key(args)))
+
+
+def _board(args: argparse.Namespace) -> int:
+    machine.console(args.arch, REPOSITORY / "build/boards")
 
 
 def _target(name: str) -> Target:

@@ -66,6 +66,14 @@ class Tool:
             name = self._install(package, signers, Allowance(window_s, returning=False))
         return self.wait(name)
 
+    def build(self, bundle: Path) -> int:
+        """Its release alone: nothing points at it and nothing is started. For a root that is being put together."""
+        package, _ = self._unpack(bundle)
+        package.trusted(self.layout.key, self.system)
+        name = Builder(self.layout, self.disk, self.system, self.say).build(package)
+        self.say(f"built {self.layout.release(name)}")
+        return 0
+
     def _idle(self) -> None:
         journal = self.guard.load()
         if journal.phase != "settled":
@@ -241,6 +249,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     install = commands.add_parser("install", help="install a bundle that lies on this board, and try it")
     install.add_argument("bundle", type=Path)
+    building = commands.add_parser("build", help="make a bundle's release, and start nothing")
+    building.add_argument("bundle", type=Path)
     receiving = commands.add_parser("receive", help="install the bundle that comes on standard input, and try it")
     rollback = commands.add_parser("rollback", help="try the good release before this one")
     for each in (install, receiving, rollback):
@@ -274,11 +284,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(tool: Tool, args: argparse.Namespace) -> int:
-    if args.command in ("receive", "rollback", "came-back", "accept", "undeploy", "sweep", "guard", "recover"):
+    if args.command in ("receive", "rollback", "came-back", "accept", "undeploy", "sweep", "guard", "recover", "build"):
         as_root()
     match args.command:
         case "install":
             return tool.install(args.bundle, args.window)
+        case "build":
+            return tool.build(args.bundle)
         case "receive":
             return tool.receive(Allowance(args.window, args.returning))
         case "rollback":

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from standin_hub import JPEG, Running, detections, health, running
-from vigild.cli.status import overview
+from vigild.cli.status import lines, overview
 from vigild.cli.watch import Lines
 from vigild.client import Connected, ConnectionLost, Silent
+from vigild.terminal import Screen, width
 from vigild.wire.messages import CameraHealth, Event, Heartbeat, Hello, Watching
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,7 +151,8 @@ def test_wrong_usage(hub: Running) -> None:
 def test_status_is_one_screen(hub: Running) -> None:
     out = vigild("status", "--config", "--socket", hub.path).stdout
     assert "testcard int8 on litert 2.3.0, delegate xnnpack (60 of 64 nodes), 1 thread" in out
-    assert "cameras      front  ok        29.5 of 30.0 frames/s  640x480  dropped: no_credit 3" in out
+    assert "CAMERA  STATUS      FRAMES/S  SIZE     DROPPED" in out
+    assert "front   ok      29.5 of 30.0  640x480  no_credit 3" in out
     assert "temperature  cpu-thermal 54.5 °C" in out
     assert "model.min_score = 0.5" in out
     assert json.loads(vigild("status", "--json", "--socket", hub.path).stdout)["health"]["uptime_s"] == 1.0
@@ -169,7 +171,8 @@ def test_status_of_a_daemon_in_trouble() -> None:
     status = type(status)(**{f: getattr(status, f) for f in status.__struct_fields__} | {"health": ill, "model": None})
     rows = dict(overview(status))
     assert rows["model"] == "none loaded"
-    assert rows["cameras"].endswith("camera front: unplugged")
+    assert any(line.startswith("front   no_frame") and line.endswith("unplugged") for line in lines(status))
+    assert all(width(line) <= 40 for line in lines(status, Screen(40, True), settings=True))
     assert rows["temperature"] == "no sensor found; raised: under_voltage"
     assert rows["vigild"].endswith("up 1 d 1 h")
 
@@ -212,9 +215,11 @@ def test_colours_are_for_terminals_only() -> None:
         health(),
         detections(scores={}),
     ]
-    plain, painted = Lines(color=False), Lines(color=True)
+    plain, painted = Lines(), Lines(Screen(None, True))
     for event in events:
         for line in plain.lines(event):
             assert "\033" not in line
+        for line in Lines(Screen(30)).lines(event):
+            assert width(line) <= 30
         for line in painted.lines(event):
             assert line.count("\033[0m") == line.count("\033[") / 2 > 0

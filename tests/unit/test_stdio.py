@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vigild.cli.main import COMMANDS
+from vigild.cli.parser import COMMANDS
 
 VIGILD = [sys.executable, "-m", "vigild"]
 WORDS = {
@@ -32,8 +32,19 @@ WORDS = {
     "selftest": ["-o", "x=1"],
     "tune": ["-o", "x=1"],
     "models": ["list"],
+    "completion": ["bash"],
 }
-STATUS = {"run": 2, "check": 1, "config": 0, "sensors": 0, "doctor": 2, "selftest": 2, "tune": 2, "models": 0}
+STATUS = {
+    "run": 2,
+    "check": 1,
+    "config": 0,
+    "sensors": 0,
+    "doctor": 2,
+    "selftest": 2,
+    "tune": 2,
+    "models": 0,
+    "completion": 0,
+}
 NO_DAEMON = 3
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from vigild import plain
 from vigild.config.names import nearest
-from vigild.config.schema import BudgetConfig, CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
+from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
 from vigild.config.source import Source, SourceError, parse_source
 from vigild.config.values import show
 
@@ -129,22 +129,22 @@ def _crop(camera: CameraConfig) -> str | None:
     return f"found {show(list(camera.crop))}, expected xmin, ymin, xmax, ymax with xmin below xmax and ymin below ymax"
 
 
-def _give_up(budget: BudgetConfig) -> str | None:
-    twice = [means for means in budget.give_up if budget.give_up.count(means) > 1]
-    return f"found {show(twice[0])} twice; each may be given up once" if twice else None
-
-
-def _hours(quiet: QuietConfig) -> str | None:
-    start, _, end = (quiet.hours or "-1").partition("-")
-    if start == end:
+def _two_times(quiet: QuietConfig) -> str | None:
+    start, _, end = quiet.hours.partition("-")
+    if quiet.hours and start == end:
         return f"found {show(quiet.hours)}, expected two different times; for the whole day set the usual budget"
     return None
 
 
+def _quiet_says_something(quiet: QuietConfig) -> str | None:
+    if not quiet.hours or quiet.pause or quiet.temperature is not None or quiet.max_fps is not None:
+        return None
+    return "hours alone limit nothing; add temperature, max_fps or pause = true"
+
+
 _RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
     DaemonConfig: (_Rule("socket", _socket),),
-    BudgetConfig: (_Rule("give_up", _give_up),),
-    QuietConfig: (_Rule("hours", _hours),),
+    QuietConfig: (_Rule("hours", _two_times), _Rule("hours", _quiet_says_something)),
     ModelConfig: (
         _Rule("path", _path_or_name),
         _Rule("variant", _variant),
@@ -222,10 +222,4 @@ def unused(config: Config) -> list[str]:
                 f"camera.{name}.fps ({camera.fps:g}) is below budget.min_fps ({config.budget.min_fps:g}), "
                 "so the governor cannot lower its rate"
             )
-    quiet = config.budget.quiet
-    limits = [name for name in ("temperature", "max_fps", "pause") if getattr(quiet, name) not in (None, False)]
-    if limits and quiet.hours is None:
-        found.append(f"budget.quiet.{limits[0]} has no effect without budget.quiet.hours")
-    if quiet.hours is not None and not limits:
-        found.append("budget.quiet.hours has no effect without a temperature, max_fps or pause beside it")
     return found

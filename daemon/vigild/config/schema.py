@@ -16,7 +16,7 @@ say (never both, only with files) is in `rules`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -337,31 +337,27 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     ] = 30.0
 
 
-GiveUp = Literal["fps", "threads", "variant", "cameras", "pause"]
-
-
 class QuietConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """Hours with limits of their own: a fan that may not run at night, a shop that is closed."""
 
     hours: Annotated[
-        Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")] | None,
+        str,
         key(
             "live",
-            "From when to when, by the board's clock and time zone; an end before the start is on the next day. Unset: "
-            "there are none.",
-            example='"22:00-07:00"',
+            'From when to when, by the board\'s clock and time zone, such as "22:00-07:00"; "" means never.',
+            pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$",
             form='two times of the day, such as "22:00-07:00"',
         ),
-    ] = None
+    ] = ""
     temperature: Annotated[
         Annotated[Celsius, Meta(ge=30, le=110)] | None,
-        key("live", "The highest temperature then, if that is lower than the usual budget.", example='"60 °C"'),
+        key("live", "The highest temperature in these hours. Default: the usual budget.", example='"60 °C"'),
     ] = None
     max_fps: Annotated[
         Annotated[float, Meta(ge=0.001, le=1000)] | None,
-        key("live", "Frames a second of each camera then, at most.", example="2"),
+        key("live", "The most frames a second of each camera in these hours. Default: as many as usual.", example="2"),
     ] = None
-    pause: Annotated[bool, key("live", "Detect nothing then; the sources stay open.")] = False
+    pause: Annotated[bool, key("live", "Detect nothing at all in these hours.")] = False
 
 
 class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -393,22 +389,23 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
     ] = 5.0
     dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
-    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", ge=0.001, le=1000)] = 1.0
+    min_fps: Annotated[
+        float, key("live", "The frame rate of a camera that is never gone below while it runs.", ge=0.001, le=1000)
+    ] = 1.0
     give_up: Annotated[
-        list[GiveUp],
+        list[Literal["fps", "threads", "variant", "cameras", "pause"]],
         key(
             "live",
-            "What may be given up to stay below the temperature, in this order: frame rate, down to min_fps for each "
-            "camera; threads; the variant, for those of variants; cameras, the lowest priority first; in the end "
-            "everything. What is left out is kept, however hot it gets.",
+            "What may be given up to stay within the budgets, in this order: the frame rate, threads, the model's "
+            "variant, cameras (the lowest priority first), everything. What is not named is kept whatever happens; "
+            "[] means all of them. Threads and variants are those that vigild tune measured on this board.",
         ),
-    ] = msgspec.field(default_factory=lambda: list(get_args(GiveUp)))
+    ] = []
     variants: Annotated[
-        list[Text],
+        list[str],
         key(
             "live",
-            "The variants that may stand in for the wanted one, the better first. [] means all that vigild tune "
-            "measured on this board; where it measured none, the wanted one stays.",
+            "The variants that may be changed to, the better before the lesser; [] means all that were measured.",
         ),
     ] = []
     quiet: QuietConfig = QuietConfig()

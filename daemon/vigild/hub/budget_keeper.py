@@ -17,8 +17,8 @@ from vigild.board.readings import Readings
 from vigild.budget import budgeting, schedule
 from vigild.budget.actions import Action, Limits, Move, Recycle, Trim, UsePoint
 from vigild.budget.from_profile import assumed, operating_points
+from vigild.budget.operating_points import GIVE_UP, OperatingPoint, build
 from vigild.budget.operating_points import Camera as BudgetCamera
-from vigild.budget.operating_points import OperatingPoint, build
 from vigild.budget.thermal_model import ThermalModel
 from vigild.catalogue import profile
 from vigild.config.schema import Config, ModelConfig, QuietConfig
@@ -161,16 +161,18 @@ def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting
         hysteresis=budget.hysteresis,
         dwell=budget.dwell,
         min_fps=budget.min_fps,
-        give_up=tuple(budget.give_up),
+        give_up=tuple(budget.give_up) or GIVE_UP,
         quiet=_quiet(budget.quiet),
     )
 
 
-def _quiet(quiet: QuietConfig) -> schedule.Quiet | None:
-    if quiet.hours is None:
+def _quiet(config: QuietConfig) -> schedule.Quiet | None:
+    if not config.hours:
         return None
-    start, end = schedule.hours(quiet.hours)
-    return schedule.Quiet(start=start, end=end, temperature=quiet.temperature, max_fps=quiet.max_fps, pause=quiet.pause)
+    start, end = schedule.hours(config.hours)
+    return schedule.Quiet(
+        start=start, end=end, temperature=config.temperature, max_fps=config.max_fps, pause=config.pause
+    )
 
 
 def _counts(camera: Camera) -> bool:

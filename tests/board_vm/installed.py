@@ -1,0 +1,87 @@
+"""A board that the bundle was installed on, as the tests look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+
+from cross.emulation.machine import Machine
+from system.harness import Client
+
+SOCKET = "/run/vigild/vigild.sock"
+STICK = "/dev/vdb"
+"""Holds the bundle."""
+GROUP = "/sys/fs/cgroup/system.slice/vigild.service"
+WINDOW_S = 400
+"""For the gate: the first start writes its .pyc files, and every instruction is emulated."""
+
+PATIENCE_S = 180.0
+"""To detect a hang; no test claims anything about speed with it."""
+
+
+class Installed:
+    def __init__(self, board: Machine, figures: list[str]) -> None:
+        self.board = board
+        self.name = board.image.machine.name
+        self._figures = figures
+        self.said = ""
+        """By the installer."""
+
+    def tell(self, text: str) -> None:
+        self._figures.append(f"{self.name}: {text}")
+
+    def install(self) -> None:
+        """With the installer that is in the bundle."""
+        name = "vigild-deploy"
+        begun = time.monotonic()
+        self.said = self.board.run(
+            f"cd /root && tar xf {STICK} {name} && python3 {name} install {STICK} --window {WINDOW_S}"
+        )
+        self.tell(f"installed, and passed its gate, in {time.monotonic() - begun:.0f} s")
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator[Client]:
+        """At the board's own socket file, by ssh: root, and so privileged."""
+        with self.board.forwarded(SOCKET) as path:
+            client = Client(path)
+            client.watch(empty=True)
+            yield client
+            client.sock.close()
+
+    def show(self, key: str, unit: str = "vigild.service") -> str:
+        return self.board.run(f"systemctl show --value -p {key} {unit}").strip()
+
+    def start_to_ready_s(self) -> float:
+        """systemd's own times: from the start of the process to READY=1, which comes with the first inferred frame."""
+        began, ready = (int(self.show(f"{name}TimestampMonotonic")) for name in ("ExecMainStart", "ActiveEnter"))
+        assert ready > began
+        return (ready - began) / 1e6
+
+    def group(self, file: str) -> str:
+        """A file of the service's control group."""
+        return self.board.run(f"cat {GROUP}/{file}")
+
+    def counted(self, what: str) -> int:
+        """In memory.events: how often the kernel slowed the service down (high), or killed in it (oom_kill)."""
+        return int(dict(line.split() for line in self.group("memory.events").splitlines())[what])
+
+    def limit(self, high: int | str, most: int | str) -> None:
+        """Bytes, or "infinity"; until the next reboot or `unlimit`."""
+        self.board.run(f"systemctl set-property --runtime vigild.service MemoryHigh={high} MemoryMax={most}")
+
+    def unlimit(self) -> None:
+        self.board.run("rm -rf /run/systemd/system.control/vigild.service.d; systemctl daemon-reload")
+
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s: {what}"
+            time.sleep(1)
+
+
+def health(client: Client) -> dict[str, object]:
+    answer = client.ask(type="status")
+    assert answer["type"] == "status", json.dumps(answer)
+    return dict(answer["health"])

@@ -1,0 +1,123 @@
+"""A bundle on a whole emulated board: its camera, its heat, its memory, and its life beyond a reboot.
+
+Each board is started and installed once; the tests go on where the one before left it running.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from installed import PATIENCE_S, Installed, health
+
+from system.harness import Client
+
+VIVID = "/sys/bus/platform/drivers/vivid"
+
+
+def status_of(client: Client) -> str:
+    cameras: Any = health(client)["cameras"]
+    return str(cameras["front"]["status"])
+
+
+def test_the_installer_finds_the_camera_and_the_release_passes_its_gate(installed: Installed):
+    assert "passed its gate" in installed.said
+    assert 'source = "/dev/video0"' in installed.board.run("cat /etc/vigild/vigild.toml")
+    assert installed.show("ActiveState") == "active"
+    assert "video" in installed.board.run("id -Gn vigild").split()
+
+
+def test_the_first_detections_after_a_start(installed: Installed):
+    installed.board.run("systemctl restart vigild")  # returns with the first inferred frame
+    installed.tell(f"from the service's start to its first inferred frame {installed.start_to_ready_s():.1f} s")
+    with installed.client() as client:
+        seen = [client.until("detections", PATIENCE_S) for _ in range(3)]
+    assert {each["camera"] for each in seen} == {"front"}
+    assert seen[2]["frame"] > seen[1]["frame"] > seen[0]["frame"]
+    times = sorted(each["infer_ms"] for each in seen)
+    installed.tell(f"the interpreter takes {times[1]:.0f} ms a frame")
+
+
+def test_the_picture_is_what_the_kernels_camera_draws(installed: Installed):
+    with installed.client() as client:
+        answer = client.ask(type="snapshot", camera="front")
+    assert answer["type"] == "snapshot", answer
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(answer["data"]), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    height, width = image.shape[:2]
+    assert [width, height] == answer["size"]
+    # vivid's first picture is colour bars: from left to right the colour changes, and each is plain.
+    row = image[height // 2].astype(int)
+    middles = row[[width * (2 * bar + 1) // 16 for bar in range(8)]]
+    assert np.abs(np.diff(middles, axis=0)).max(axis=1).min() > 30, middles
+
+
+def test_a_camera_that_is_unplugged_and_plugged_in_again(installed: Installed):
+    before = installed.show("MainPID")
+    with installed.client() as client:
+        client.until("detections", PATIENCE_S)
+        installed.board.run(f"echo vivid.0 > {VIVID}/unbind; test ! -e /dev/video0")
+        lost = client.until(lambda m: m["type"] == "heartbeat" and m["status"] == "no_frame", PATIENCE_S)
+        assert lost["camera"] == "front"
+        assert status_of(client) == "no_frame"
+        installed.board.run(f"echo vivid.0 > {VIVID}/bind")
+        client.event("camera_back", PATIENCE_S, camera="front")
+        client.until("detections", PATIENCE_S)
+        client.until(lambda m: m["type"] == "heartbeat" and m["status"] != "no_frame", PATIENCE_S)
+    assert installed.show("MainPID") == before
+
+
+def test_it_gives_up_work_when_the_zone_heats_up_and_takes_it_back_when_it_cools(x86: Installed):
+    x86.board.heat(50)
+    with x86.client() as client:
+        client.until(lambda m: m["type"] == "health" and 50.0 in m["temperatures"].values(), PATIENCE_S)
+        assert not health(client)["budget"]["degraded"]
+        x86.board.heat(90)
+        moved = client.event("budget", PATIENCE_S)
+        assert "90" in moved["reason"] or "°C" in moved["reason"], moved
+        client.until(lambda m: m["type"] == "health" and m["budget"]["degraded"], PATIENCE_S)
+        x86.board.heat(50)
+        begun = time.monotonic()
+        client.until(lambda m: m["type"] == "health" and not m["budget"]["degraded"], 2 * PATIENCE_S)
+        x86.tell(f"all work again {time.monotonic() - begun:.0f} s after the heat had gone")
+        client.until("detections", PATIENCE_S)
+
+
+def test_the_kernel_slows_it_down_above_memory_high_and_it_stays_inside_after(installed: Installed):
+    with installed.client() as client:
+        memory: Any = health(client)["memory"]
+        assert memory["source"].startswith("cgroup"), memory
+        used, before = int(installed.group("memory.current")), installed.counted("high")
+        pid = installed.show("MainPID")
+        installed.limit(used - (16 << 20), used + (64 << 20))
+        installed.wait_for(lambda: installed.counted("high") > before, "the kernel slows it down at MemoryHigh")
+        client.until("detections", PATIENCE_S)
+        installed.unlimit()
+        client.until("detections", PATIENCE_S)
+    assert installed.show("MainPID") == pid
+    assert installed.show("NRestarts") == "0"
+
+
+def test_a_worker_killed_at_memory_max_is_started_again(installed: Installed):
+    pid, before = installed.show("MainPID"), installed.counted("oom_kill")
+    with installed.client() as client:
+        installed.limit("infinity", int(installed.group("memory.current")) // 2)
+        installed.wait_for(lambda: installed.counted("oom_kill") > before, "the kernel kills in it at MemoryMax")
+        installed.unlimit()
+        client.event("worker_back", PATIENCE_S)
+        client.until("detections", PATIENCE_S)
+    # What was killed is a worker: the hub, its client and the unit went on.
+    assert installed.show("MainPID") == pid
+    assert installed.show("ActiveState") == "active"
+
+
+def test_it_comes_back_with_a_reboot(installed: Installed):
+    installed.board.reboot()
+    installed.wait_for(lambda: installed.show("ActiveState") == "active", "the service is active")
+    with installed.client() as client:
+        client.until("detections", PATIENCE_S)
+    ready = int(installed.show("ActiveEnterTimestampMonotonic")) / 1e6
+    installed.tell(f"after a reboot the first inferred frame at {ready:.0f} s of the board's uptime")
