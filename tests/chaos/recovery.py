@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vigild-recovery-") as folder:
-        rig = Rig(Path(folder), args.clients)
+        rig = Rig(Path(folder), args.clients, every=False)
         with rig.daemon:
             took = _attack(rig, args.faults, random.Random(args.seed))
             wrong = rig.crowd.wrong

@@ -19,8 +19,10 @@ EVERY = "belt"
 CAMERAS = (*LIVE, EVERY)
 
 
-def configuration(pictures: Path) -> str:
+def configuration(pictures: Path | None) -> str:
     live = "".join(f'[camera.{name}]\nsource = "testcard"\nfps = {fps}\n' for name, fps in LIVE.items())
+    if pictures is None:
+        return f"[daemon]\nmax_clients = 100\n{live}"
     every = f'[camera.{EVERY}]\nsource = "images:{pictures}"\npace = "every"\nloop = true\nfps = 10\n'
     return f"[daemon]\nmax_clients = 100\n{live}{every}"
 
@@ -28,23 +30,29 @@ def configuration(pictures: Path) -> str:
 class Rig:
     """Everything of one run, below one folder."""
 
-    def __init__(self, folder: Path, clients: int) -> None:
+    def __init__(self, folder: Path, clients: int, *, every: bool = True) -> None:
+        """`every`: with the source that is read frame by frame, which keeps a core busy."""
         self.folder = folder
+        self.cameras = CAMERAS if every else tuple(LIVE)
         self.pictures = folder / "pictures"
         write_pictures(self.pictures, 20, (320, 240))
         self.faults = Faults(folder)
         self.daemon = Daemon(
-            folder, configuration(self.pictures), "--quiet", module="injected", env=self.faults.environment
+            folder,
+            configuration(self.pictures if every else None),
+            "--quiet",
+            module="injected",
+            env=self.faults.environment,
         ).start()
         self.crowd = Crowd(self.daemon.socket)
         self.crowd.join(clients)
         if not self.all_deliver(60):
             raise RuntimeError(f"no detections after a minute:\n{self.daemon.logged()[-4000:]}")
 
-    def all_deliver(self, within_s: float, cameras: tuple[str, ...] = CAMERAS) -> bool:
+    def all_deliver(self, within_s: float) -> bool:
         """Wait for a detection of each camera in a frame captured from now on; whether all came."""
         now_ns = time.monotonic_ns()
-        return self.crowd.pump(within_s, lambda: all(self.crowd.latest[name] > now_ns for name in cameras))
+        return self.crowd.pump(within_s, lambda: all(self.crowd.latest[name] > now_ns for name in self.cameras))
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request over a connection of its own."""

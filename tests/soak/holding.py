@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_KIB = re.compile(r"^(?:Private_Clean|Private_Dirty|Swap):\s+(\d+) kB", re.MULTILINE)
+_KIB = re.compile(r"^(?:Anonymous|Swap):\s+(\d+) kB", re.MULTILINE)
 
 
 class Holding(NamedTuple):
-    private_bytes: int
-    """Of its own, in memory or swapped out: what would be free without it. Shared pages come and go with others."""
+    own_bytes: int
+    """Anonymous memory, in place or swapped out: what it has allocated or written to. Pages of files are left out: they
+    become its own or cease to be when some other process that maps the same library ends or begins."""
     descriptors: int
     threads: int
 
@@ -20,7 +21,7 @@ def holding(pid: int) -> Holding:
     """Raises OSError when there is no such process."""
     proc = Path(f"/proc/{pid}")
     return Holding(
-        private_bytes=1024 * sum(int(kib) for kib in _KIB.findall((proc / "smaps_rollup").read_text())),
+        own_bytes=1024 * sum(int(kib) for kib in _KIB.findall((proc / "smaps_rollup").read_text())),
         descriptors=len(list((proc / "fd").iterdir())),
         threads=len(list((proc / "task").iterdir())),
     )

@@ -202,7 +202,13 @@ class _Daemon:
         """Run beside everything else; kept here, because the loop holds tasks only weakly."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._kept_until_now)
+
+    def _kept_until_now(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fault("beside", error)
 
     def _hung_up(self) -> None:
         """SIGHUP: its own terminal went away, or somebody asks for a reload."""
@@ -276,7 +282,7 @@ class _Daemon:
 
     def _look_at_files(self, now_ns: int) -> None:
         """A file may change under the path it was loaded from: what runs is what was loaded, and that is said."""
-        if now_ns >= self._next_look_ns:
+        if now_ns >= self._next_look_ns and not self._api.files.busy:
             self._next_look_ns = now_ns + round(LOOK_S * 1e9)
             self._keep(self._tell_of_files())
 
