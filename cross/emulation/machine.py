@@ -154,7 +154,7 @@ class Machine:
 
     @property
     def cpu_s(self) -> float:
-        """Seconds of this machine's processor that the emulation has taken: the figure that other load does not move."""
+        """Seconds of processor that the emulation has taken: the figure that other load does not move."""
         assert self._qemu is not None
         ticks = Path(f"/proc/{self._qemu.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
