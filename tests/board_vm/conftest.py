@@ -48,11 +48,14 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     bundle = bundles.make(target.load(images.TARGETS[request.param]), None, tmp_path_factory.mktemp("bundle"))
     begun = time.monotonic()
     with machine.Machine(image, stick=bundle) as board:
-        FIGURES.append(f"{request.param}: ssh lets in after {board.uptime_s:.0f} s of the board's own time")
+        FIGURES.append(
+            f"{request.param}: ssh lets in {board.uptime_s:.0f} s after power on, with {board.cpu_s:.0f} s of processor"
+        )
         installed = Installed(board, FIGURES)
         installed.install()
         yield installed
-    FIGURES.append(f"{request.param}: all of it in {time.monotonic() - begun:.0f} s")
+        cpu_s = board.cpu_s
+    FIGURES.append(f"{request.param}: all of it in {time.monotonic() - begun:.0f} s, with {cpu_s:.0f} s of processor")
 
 
 @pytest.fixture

@@ -129,7 +129,9 @@ class Daemon:
         self.log = folder / "log"
         self.mark = f"VIGILD_TEST={uuid.uuid4().hex}"
         self._args = args
-        self._env = {**os.environ, **(env or {}), **dict([self.mark.split("=")])}
+        # What one daemon learned of the board, or another that runs here, is none of the next one's business.
+        state = {"STATE_DIRECTORY": str(folder / "state")}
+        self._env = {**os.environ, **state, **(env or {}), **dict([self.mark.split("=")])}
         # The second: every process would compile all its modules again.
         for unwanted in ("NOTIFY_SOCKET", "PYTHONDONTWRITEBYTECODE"):
             self._env.pop(unwanted, None)

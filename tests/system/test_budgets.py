@@ -146,6 +146,6 @@ def test_a_lost_sensor_is_said_and_is_no_permission(tmp_path: Path, model: Path,
         client.until("health")
         board.freeze()  # or the reading that is being written now would bring the file back
         (board.root / "sys/class/thermal/thermal_zone0/temp").unlink()
-        lost = client.event("budget")
-        assert "cpu-thermal" in lost["reason"], lost
+        # A cut that came just before is one, too.
+        client.until(lambda m: m.get("kind") == "budget" and "from now on the last safe load" in m["reason"])
         assert daemon.status()["health"]["budget"]["moves"].get("sensor_lost") == 1

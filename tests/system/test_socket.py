@@ -57,6 +57,7 @@ def test_a_second_instance_is_refused(tmp_path: Path, daemon: Daemon) -> None:
         text=True,
         timeout=90,
         cwd=tmp_path,
+        env={**os.environ, "STATE_DIRECTORY": str(tmp_path)},
     )
     assert second.returncode == 1
     assert second.stdout == ""

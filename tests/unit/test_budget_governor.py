@@ -180,7 +180,9 @@ def test_a_sensor_that_is_stuck_while_the_load_falls_is_lost() -> None:
     assert state.sensing.lost
 
 
-@pytest.mark.parametrize("flag", ["under_voltage", "throttled", "frequency_capped", "over_current", "gpu_throttle"])
+@pytest.mark.parametrize(
+    "flag", ["under_voltage", "throttled", "frequency_capped", "over_current", "gpu_throttle", "cpu_slowed"]
+)
 def test_flags_are_believed_though_it_is_cool(flag: str) -> None:
     state, _ = drive_hot(40.0, 30)
     heat = Heat(celsius=40.0, flags=frozenset({flag}), measured_fps=18.0)

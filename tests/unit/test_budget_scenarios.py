@@ -6,14 +6,18 @@ And the boards themselves: they show what is published of the real ones.
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
+from bench.budget import NAMES, controller
+from bench.budget_picture import draw
 from simboard import drive
 from simboard.board import Board
 from simboard.controllers import Constant, Governed, Switch
 from simboard.profiles import PI4_BARE, PI4_CASE, PI5_BARE, PROFILES
 from simboard.scenarios import SCENARIOS
+from vigild.tune.pareto import svg
 
 CHOICE = [
     ("pi4", "warm room"),
@@ -57,6 +61,13 @@ def test_the_firmware_alone_and_a_switch_do_worse() -> None:
     switch = drive.run(physics, scenario, Switch(point, full, 75.0))
     assert drive.overshoot(firmware) > 5 > drive.overshoot(governed)
     assert sum(switch.rate) < 0.9 * sum(governed.rate)
+
+
+def test_the_picture_is_a_drawing_with_every_controller_in_it() -> None:
+    physics, scenario = PI4_BARE, replace(SCENARIOS["warm room"], seconds=600)
+    traces = {name: drive.run(physics, scenario, controller(name, physics, scenario.wanted_fps)) for name in NAMES}
+    drawn = ElementTree.fromstring(svg(draw("a title", traces)))
+    assert {"a title", "budget", *NAMES} <= {element.text for element in drawn.iter()}
 
 
 def settled(board: Board, rate: float, minutes: float) -> Board:

@@ -158,6 +158,41 @@ def test_status_is_one_screen(hub: Running) -> None:
     assert json.loads(vigild("status", "--json", "--socket", hub.path).stdout)["health"]["uptime_s"] == 1.0
 
 
+def test_status_says_what_the_budgets_give_up_and_what_each_detector_runs() -> None:
+    from standin_hub import StandIn
+    from vigild.wire.messages import BudgetHealth, Memory, OperatingPoint, WorkerHealth
+
+    def point(variant: str) -> OperatingPoint:
+        return OperatingPoint(
+            model="people", variant=variant, runtime="litert", runtime_version="2", delegate="xnnpack",
+            delegate_nodes=9, total_nodes=10, threads=1,
+        )  # fmt: skip
+
+    status: Any = StandIn().status()
+    health = status.health
+    changed = {
+        "workers": [
+            WorkerHealth(name=name, kind="detector", pid=7, state="running", restarts=0, operating_point=runs)
+            for name, runs in (("detector", point("int8-256")), ("detector-2", point("int8-192")), ("detector-3", None))
+        ],
+        "memory": Memory(used_bytes=100 << 20, budget_bytes=256 << 20, source="pss", words="Pss of all processes"),
+        "budget": BudgetHealth(
+            degraded="8 of 30 frames/s: 75 °C", moves={"slower": 2, "faster": 1}, board="it holds 9 frames/s for ever",
+            temperature_why="10 °C below the trip", memory_why="half of the board's",
+        ),
+    }  # fmt: skip
+    ill = type(health)(**{f: getattr(health, f) for f in health.__struct_fields__} | changed)
+    status = type(status)(**{f: getattr(status, f) for f in status.__struct_fields__} | {"health": ill})
+    text = "\n".join(lines(status))
+    for words in (
+        "models       detector: people int8-256", "detector-2: people int8-192", "detector-3: none loaded",
+        "100 of 256 MiB", "from Pss of all processes", "degraded     8 of 30 frames/s", "faster 1x, slower 2x",
+        "it holds 9 frames/s for ever", "temperature: 10 °C below the trip", "memory: half of the board's",
+    ):  # fmt: skip
+        assert words in text, text
+    assert all(width(line) <= 80 for line in lines(status, Screen(80, True)))
+
+
 def test_status_of_a_daemon_in_trouble() -> None:
     from standin_hub import StandIn
 
