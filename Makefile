@@ -1,7 +1,8 @@
 # vigild: `make run` sets everything up and shows detections; `make test` sets everything up and tests.
 #
 #   make run [SOURCE=/dev/video0|clip.mp4|rtsp://...] [MODEL=model.tflite] [LABELS=labels.txt] [CONFIG=vigild.toml]
-#   make test        lint, unit and system tests          make lint | test-unit | test-system
+#   make test        lint, unit and system tests, side by side [JOBS=4]     make lint | test-unit | test-system
+#   make test-repeat [N=10] [TESTS=tests/unit] [BUSY=1]   many times, with BUSY cores kept busy: what fails, how often
 #   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
 #                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
@@ -10,12 +11,16 @@
 #   make forge-setup | models | test-forge                how the embedded models are made (2.3 GB)
 #   make forge-setup-tf                                   TensorFlow beside it, for `forge tensorflow` (another 2.3 GB)
 #   make fuzz [N=100000]  damaged models, labels, manifests, configurations and lines
+#   make test-faults every system call of the hub failing with every error that a kernel has for it: three minutes
+#   make chaos [MINUTES=1] [SEED=1]   random faults, and a ledger of every frame and every client
+#   make soak [MINUTES=30] [FRAMES=1000000]   memory, descriptors and threads at full speed: what grows, and how surely
 #   make bundle TARGET=rpi64-bookworm                     all that a board needs, in one file in dist/
 #   make deploy TARGET=... HOST='pi@board [pi@other ...]'  over ssh; the board puts the old release back if this is bad
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
+#   make man         the manual pages, in build/man
 #   make help        this text
 
 PYTHON ?= python3
@@ -27,7 +32,8 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-tflite test-container test-board forge-setup forge-setup-tf test-forge models bench bench-budget fuzz clean \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-board test-faults chaos soak \
+  forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key soak-deploy
 
@@ -64,11 +70,25 @@ lint: setup
 	$(BIN)/ruff format --check daemon tests models cross
 	$(BIN)/mypy
 
+# Most tests wait for processes more than they compute, so two run for each core. Those that measure, or that take
+# every core, are marked `alone`, and follow one at a time. JOBS=0: all of them one at a time.
+CORES := $(shell nproc 2>/dev/null || echo 1)
+JOBS  ?= $(shell expr $(CORES) '*' 2)
+SIDE_BY_SIDE = --numprocesses $(JOBS) --dist worksteal
+
+# $(call tests,PYTHON,TESTS); pytest's 5 says that none of these is to be run alone. All run, whatever fails.
+define tests
+	@status=0; set -x; \
+	$(1) -m pytest $(SIDE_BY_SIDE) -m 'not alone' $(2) || status=$$?; \
+	$(1) -m pytest -m alone $(2) || [ $$? -eq 5 ] || status=1; \
+	exit $$status
+endef
+
 test-unit: setup
-	$(BIN)/python -m pytest tests/unit
+	$(call tests,$(BIN)/python,tests/unit)
 
 test-system: setup
-	$(BIN)/python -m pytest tests/system
+	$(call tests,$(BIN)/python,tests/system)
 
 # What depends on the runtime, or on the version of OpenCV and NumPy that comes with it, on tflite-runtime.
 RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_*.py) tests/unit/test_embedded_model.py \
@@ -78,7 +98,7 @@ RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_
 
 test-tflite:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
-	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(RUNTIME_TESTS); \
+	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS); \
 	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
@@ -90,7 +110,13 @@ test-board: setup
 	VIGILD_BOARD_ARCH='$(if $(filter command line environment,$(origin ARCH)),$(ARCH))' $(BIN)/python -m pytest tests/board_vm
 
 test: lint
-	$(BIN)/python -m pytest tests/unit tests/system
+	$(call tests,$(BIN)/python,tests/unit tests/system)
+
+TESTS ?= tests/unit tests/system
+BUSY  ?= 0
+test-repeat: N = 10
+test-repeat: setup
+	PYTHONPATH=tests $(BIN)/python -m repeat --times $(N) --busy $(BUSY) -- $(SIDE_BY_SIDE) $(TESTS)
 
 # Off-board: how the embedded models are made. 2.3 GB; nothing else here needs it.
 FORGE_VENV ?= .venv-forge
@@ -211,9 +237,25 @@ PLOTS ?= build/budget
 bench-budget: setup
 	PYTHONPATH=tests $(BIN)/python -m bench.budget --plots '$(PLOTS)'
 
+man: setup
+	$(BIN)/python -m vigild.cli.manual build/man
+
 N ?= 100000
 fuzz: setup
 	PYTHONPATH=tests nice -n 10 $(BIN)/python -m fuzz --cases $(N) --jobs $$(nproc)
+
+test-faults: setup
+	VIGILD_ALL_ERRNOS=1 $(BIN)/python -m pytest tests/system/test_injected_faults.py
+
+SEED   ?= 1
+CHAOS_MINUTES = $(or $(MINUTES),1)
+chaos: setup
+	PYTHONPATH=tests:tests/system:. $(BIN)/python -m chaos --minutes $(CHAOS_MINUTES) --seed $(SEED)
+
+FRAMES ?= 1000000
+SOAK_MINUTES = $(or $(MINUTES),30)
+soak: setup
+	PYTHONPATH=tests:tests/system:. $(BIN)/python -m soak --minutes $(SOAK_MINUTES) --frames $(FRAMES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -39,7 +39,7 @@ from vigild.ipc.progress import Progress, Stage
 from vigild.ipc.ring import FilledSlot, RingClosed, RingReader, make_memfd
 from vigild.tensor import TensorSpec
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 90.0
 """To detect a hang on a busy machine."""
 
 SPEC = TensorSpec(width=80, height=64, mean=(0.0,) * 3, std=(1.0,) * 3)

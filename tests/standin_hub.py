@@ -247,7 +247,7 @@ def running(path: Path, api: StandIn | None = None) -> Iterator[Running]:
             asyncio.run_coroutine_threadsafe(stop(), loop).result(30)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(30)
+        thread.join(90)
         loop.close()
 
 

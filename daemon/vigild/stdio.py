@@ -23,6 +23,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from vigild.terminal import Screen, wrap
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -47,9 +49,14 @@ def open_all() -> None:
 
 
 def complain(sentence: str) -> None:
-    """A line on stderr. That it cannot be written is no reason to fail otherwise."""
+    """A sentence on stderr: a line, or on a terminal as many as its width asks for, broken between words.
+
+    That it cannot be written is no reason to fail otherwise.
+    """
     try:
-        print(sentence, file=sys.stderr, flush=True)
+        columns = Screen.of(sys.stderr).columns
+        for line in wrap(sentence, columns, indent=2):
+            print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         hush(sys.stderr)
 
@@ -68,14 +75,25 @@ def hush(*streams: TextIO) -> None:
     os.close(nowhere)
 
 
-class _Noticing(io.FileIO):
-    """Descriptor 1, remembering that it failed. Python's buffer forgets what it could not write."""
+class _Noticing(io.BufferedWriter):
+    """Of descriptor 1, remembering that it failed: the buffer forgets what it could not write, and so do its callers.
+
+    It is the buffer that notices and not the file below it: a Ctrl-C between the system call and the buffer's own
+    accounting would have the same bytes written twice.
+    """
 
     failed: OSError | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data) or 0
+            return super().write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
         except OSError as error:
             self.failed = error
             raise
@@ -87,18 +105,16 @@ def notice_failures() -> None:
     if not isinstance(old, io.TextIOWrapper) or old is not sys.__stdout__:
         return
     old.flush()
-    raw = _Noticing(old.fileno(), "w", closefd=False)
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=old.encoding, errors="backslashreplace", line_buffering=old.isatty()
-    )
+    buffer = _Noticing(io.FileIO(old.fileno(), "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(buffer, encoding=old.encoding, errors="backslashreplace", line_buffering=old.isatty())
 
 
 def stdout_fault() -> OSError | None:
     """Why stdout takes nothing any more (its reader or its terminal is gone, its disk is full), or None."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw.failed if isinstance(raw, _Noticing) else None
+    buffer = getattr(sys.stdout, "buffer", None)
+    return buffer.failed if isinstance(buffer, _Noticing) else None
 
 
 class Terminal(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from harness import Client, Daemon
+from harness import Client, Daemon, command_line
 from pictures import write_pictures, write_video
 
 PROGRAM = """\
@@ -185,7 +185,3 @@ def test_a_program_that_stops_the_whole_group_is_ended(tmp_path: Path, model: Pa
         client.event("camera_lost")
         until_well(client)
         daemon.wait_for(lambda: not Path(f"/proc/{shells[0]}").exists())
-
-
-def command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -27,7 +27,7 @@ def config(model: Path, source: str, **keys: str) -> str:
 def read_to_the_end(client: Client, on_result: Callable[[int], None] = lambda count: None) -> list[dict[str, Any]]:
     """All results up to the event "ended"."""
     results = []
-    for message in client.stream(60):
+    for message in client.stream(90):
         if message["type"] == "detections":
             results.append(message)
             on_result(len(results))

@@ -24,10 +24,17 @@ def config(model: Path, more: str = "") -> str:
     return f'{more}[model]\npath = "{model}"\nmin_score = 0.1\n[camera.front]\nsource = "testcard"\nfps = 30\n'
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, model: Path) -> Iterator[Daemon]:
-    with Daemon(tmp_path, config(model)) as daemon:
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("daemon"), config(model)) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def daemon(shared_daemon: Daemon) -> Iterator[Daemon]:
+    """The one of all tests that only talk to it: whatever a client does, it goes on as before for the next."""
+    yield shared_daemon
+    shared_daemon.hang_up()
 
 
 def goes_on(daemon: Daemon) -> None:
@@ -48,8 +55,9 @@ def test_a_second_instance_is_refused(tmp_path: Path, daemon: Daemon) -> None:
         [sys.executable, "-m", "vigild", "run", "--socket", str(daemon.socket), "--config", str(daemon.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         cwd=tmp_path,
+        env={**os.environ, "STATE_DIRECTORY": str(tmp_path)},
     )
     assert second.returncode == 1
     assert second.stdout == ""
@@ -98,7 +106,7 @@ def test_two_that_start_at_once(tmp_path: Path, model: Path) -> None:
         for _ in range(2)
     ]
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while all(process.poll() is None for process in both):
             assert time.monotonic() < deadline, "both run"
             time.sleep(0.02)
@@ -111,7 +119,7 @@ def test_two_that_start_at_once(tmp_path: Path, model: Path) -> None:
         for process in both:
             process.terminate()
         for process in both:
-            process.communicate(timeout=30)
+            process.communicate(timeout=90)
 
 
 # ---- systemd
@@ -124,7 +132,7 @@ class Systemd:
         self.path = folder / "notify"
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(str(self.path))
-        self.sock.settimeout(30)
+        self.sock.settimeout(90)
         self.heard: list[dict[str, str]] = []
 
     def next(self) -> dict[str, str]:
@@ -142,7 +150,7 @@ class Systemd:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.next()
-        self.sock.settimeout(30)
+        self.sock.settimeout(90)
 
 
 UNDER_SYSTEMD = """
@@ -271,7 +279,7 @@ def test_a_passed_socket_is_used_as_it_is(tmp_path: Path, model: Path) -> None:
         listening.listen(8)
         # Activation: this client is there before the daemon.
         early = socket.socket(socket.AF_UNIX)
-        early.settimeout(30)
+        early.settimeout(90)
         early.connect(str(path))
         with Unit(tmp_path, config(model), listening) as unit:
             assert isinstance(unit, Unit)
@@ -410,7 +418,7 @@ def test_one_client_too_many_is_told_so(tmp_path: Path, model: Path) -> None:
         for client in clients:
             assert client.ask(type="ping")["type"] == "pong"
         with socket.socket(socket.AF_UNIX) as sixth:
-            sixth.settimeout(30)
+            sixth.settimeout(90)
             sixth.connect(str(daemon.socket))
             answer = json.loads(sixth.makefile("rb").read())
         assert (answer["type"], answer["code"]) == ("error", "too_many_clients")
@@ -432,7 +440,7 @@ def test_a_deleted_socket_is_made_again_and_clients_are_told(daemon: Daemon) -> 
 
 def accepted(daemon: Daemon) -> bool:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(30)
+        sock.settimeout(90)
         sock.connect(str(daemon.socket))
         return bool(json.loads(sock.makefile("rb").readline())["type"] == "hello")
 

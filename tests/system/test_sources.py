@@ -131,12 +131,11 @@ def test_newest_frame_wins_and_drops_are_counted(rig: CameraRig, mjpeg: Server) 
     rig.add("cam", http(mjpeg, "stream"))
     link = rig.attach("cam", slots=1)
     frame = link.next()
-    time.sleep(1.0)
-    link.ring.give_back(frame)
-    newer = link.next()
-    assert newer.frame > frame.frame + 5
-    assert time.monotonic_ns() - newer.captured_ns < 1e9
     stats = rig.until(CameraStats)
+    while stats.drops.get("no_credit", 0) <= 5:
+        stats = rig.until(CameraStats)
+    link.ring.give_back(frame)
+    assert link.next().frame >= stats.grabbed, "a frame from before those that were dropped"
     while stats.delivered < 2:
         stats = rig.until(CameraStats)
     assert stats.grabbed == stats.delivered + sum(stats.drops.values())
@@ -162,7 +161,7 @@ def test_digest_authentication(rig: CameraRig) -> None:
         rig.add("right", CameraConfig(source=f"http://user:secret@127.0.0.1:{server.port}/stream"))
         rig.add("none", CameraConfig(source=f"http://127.0.0.1:{server.port}/stream"))
         link = rig.attach("right")
-        assert rig.until(CameraOpened, timeout_s=40.0).camera == "right"
+        assert rig.until(CameraOpened, timeout_s=90.0).camera == "right"
         flows(link)
         assert "wants other credentials (401)" in next(m for m in rig.messages if isinstance(m, CameraLost)).reason
     assert "secret" not in rig.end()

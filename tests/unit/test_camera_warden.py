@@ -15,7 +15,7 @@ import pytest
 
 from vigild.camera import warden
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 90.0
 
 # Leaves the session, leaves its parent, ignores SIGTERM: three ways to be forgotten.
 STUBBORN = (

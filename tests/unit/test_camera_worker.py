@@ -159,7 +159,7 @@ def test_a_new_detector_gets_what_the_old_one_owed(rig: CameraRig, folder: Path,
         old.close()
     new = rig.attach("f", slots=3)
     frames = []
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 90
     while rig.seen(CameraEnded) is None:
         assert time.monotonic() < deadline_s
         frame = new.poll(0.05)
@@ -209,7 +209,7 @@ def test_two_detectors_at_a_time_get_each_frame(rig: CameraRig, folder: Path) ->
     assert 1 <= first.frame <= 6
     two.ring.give_back(first)
     seen_one, seen_two = [], [first.frame]
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 90
     while rig.seen(CameraEnded) is None:
         assert time.monotonic() < deadline_s
         for link, seen in ((one, seen_one), (two, seen_two)):
@@ -601,7 +601,7 @@ def test_the_hubs_end_is_the_workers(rig: CameraRig) -> None:
     rig.add("front", CameraConfig(source="testcard", size=(80, 64)))
     rig.attach("front").take(2)
     rig.channel.close()
-    assert rig.process.wait(20) == 0
+    assert rig.process.wait(90) == 0
 
 
 def test_the_main_thread_gives_signs_of_life(rig: CameraRig) -> None:
@@ -609,7 +609,7 @@ def test_the_main_thread_gives_signs_of_life(rig: CameraRig) -> None:
     rig.until(CameraOpened)
     lane = rig.progress.lane(0)
     seen = set()
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 90
     while len(seen) < 4:
         stage, since_ns = lane.read()
         assert stage is Stage.WAIT

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from standin_hub import JPEG, Running, detections, health, running
-from vigild.cli.status import overview
+from vigild.cli.status import lines, overview
 from vigild.cli.watch import Lines
 from vigild.client import Connected, ConnectionLost, Silent
+from vigild.terminal import Screen, width
 from vigild.wire.messages import CameraHealth, Event, Heartbeat, Hello, Watching
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,10 +151,46 @@ def test_wrong_usage(hub: Running) -> None:
 def test_status_is_one_screen(hub: Running) -> None:
     out = vigild("status", "--config", "--socket", hub.path).stdout
     assert "testcard int8 on litert 2.3.0, delegate xnnpack (60 of 64 nodes), 1 thread" in out
-    assert "cameras      front  ok        29.5 of 30.0 frames/s  640x480  dropped: no_credit 3" in out
+    assert "CAMERA  STATUS      FRAMES/S  SIZE     DROPPED" in out
+    assert "front   ok      29.5 of 30.0  640x480  no_credit 3" in out
     assert "temperature  cpu-thermal 54.5 °C" in out
     assert "model.min_score = 0.5" in out
     assert json.loads(vigild("status", "--json", "--socket", hub.path).stdout)["health"]["uptime_s"] == 1.0
+
+
+def test_status_says_what_the_budgets_give_up_and_what_each_detector_runs() -> None:
+    from standin_hub import StandIn
+    from vigild.wire.messages import BudgetHealth, Memory, OperatingPoint, WorkerHealth
+
+    def point(variant: str) -> OperatingPoint:
+        return OperatingPoint(
+            model="people", variant=variant, runtime="litert", runtime_version="2", delegate="xnnpack",
+            delegate_nodes=9, total_nodes=10, threads=1,
+        )  # fmt: skip
+
+    status: Any = StandIn().status()
+    health = status.health
+    changed = {
+        "workers": [
+            WorkerHealth(name=name, kind="detector", pid=7, state="running", restarts=0, operating_point=runs)
+            for name, runs in (("detector", point("int8-256")), ("detector-2", point("int8-192")), ("detector-3", None))
+        ],
+        "memory": Memory(used_bytes=100 << 20, budget_bytes=256 << 20, source="pss", words="Pss of all processes"),
+        "budget": BudgetHealth(
+            degraded="8 of 30 frames/s: 75 °C", moves={"slower": 2, "faster": 1}, board="it holds 9 frames/s for ever",
+            temperature_why="10 °C below the trip", memory_why="half of the board's",
+        ),
+    }  # fmt: skip
+    ill = type(health)(**{f: getattr(health, f) for f in health.__struct_fields__} | changed)
+    status = type(status)(**{f: getattr(status, f) for f in status.__struct_fields__} | {"health": ill})
+    text = "\n".join(lines(status))
+    for words in (
+        "models       detector: people int8-256", "detector-2: people int8-192", "detector-3: none loaded",
+        "100 of 256 MiB", "from Pss of all processes", "degraded     8 of 30 frames/s", "faster 1x, slower 2x",
+        "it holds 9 frames/s for ever", "temperature: 10 °C below the trip", "memory: half of the board's",
+    ):  # fmt: skip
+        assert words in text, text
+    assert all(width(line) <= 80 for line in lines(status, Screen(80, True)))
 
 
 def test_status_of_a_daemon_in_trouble() -> None:
@@ -169,7 +206,8 @@ def test_status_of_a_daemon_in_trouble() -> None:
     status = type(status)(**{f: getattr(status, f) for f in status.__struct_fields__} | {"health": ill, "model": None})
     rows = dict(overview(status))
     assert rows["model"] == "none loaded"
-    assert rows["cameras"].endswith("camera front: unplugged")
+    assert any(line.startswith("front   no_frame") and line.endswith("unplugged") for line in lines(status))
+    assert all(width(line) <= 40 for line in lines(status, Screen(40, True), settings=True))
     assert rows["temperature"] == "no sensor found; raised: under_voltage"
     assert rows["vigild"].endswith("up 1 d 1 h")
 
@@ -212,9 +250,11 @@ def test_colours_are_for_terminals_only() -> None:
         health(),
         detections(scores={}),
     ]
-    plain, painted = Lines(color=False), Lines(color=True)
+    plain, painted = Lines(), Lines(Screen(None, True))
     for event in events:
         for line in plain.lines(event):
             assert "\033" not in line
+        for line in Lines(Screen(30)).lines(event):
+            assert width(line) <= 30
         for line in painted.lines(event):
             assert line.count("\033[0m") == line.count("\033[") / 2 > 0

@@ -118,6 +118,30 @@ def test_what_is_no_credential_stays(text: str) -> None:
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Zq7]/7qZ",
+        "Zq7]?7qZ",
+        "Zq7]",
+        "Zq7]a://7qZ",
+        "Zq7,rtsp://7qZ",
+        "123456/Zq7",
+        "[Zq7]/7qZ",
+        "Zq7\u0661/7qZ",
+        "\u0661/Zq7",
+    ],
+)
+def test_a_password_that_looks_like_part_of_an_address_never_shows(secret: str) -> None:
+    shown = redact(f"cannot open rtsp://admin:{secret}@10.0.0.7/live now")
+    assert shown == "cannot open rtsp://***@10.0.0.7/live now"
+
+
+def test_urls_that_follow_one_another_are_hidden_each() -> None:
+    shown = redact("rtsp://a:secret@h1/x,rtsp://b:secret@h2/y,rtsp://h3:554/z")
+    assert shown == "rtsp://***@h1/x,rtsp://***@h2/y,rtsp://h3:554/z"
+
+
 _SECRETS = st.text(
     st.characters(codec="ascii", categories=("L", "N", "P", "S"), exclude_characters="'\"&;#"), min_size=1
 ).map(lambda text: "Zq7" + text + "7qZ")

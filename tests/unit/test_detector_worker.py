@@ -149,6 +149,7 @@ def test_low_scores_are_passed_on_whatever_is_reported(worker, config):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.alone
 def test_cameras_get_their_share(worker, config):
     """Both always have a frame waiting: priority 3 gets three turns for each of priority 1."""
     spec = worker.ready(config).spec

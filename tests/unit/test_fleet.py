@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 from itertools import pairwise
 from typing import Any
 
@@ -162,6 +164,81 @@ def test_a_replacement_that_cannot_be_started_is_refused_in_words() -> None:
     assert isinstance(outcome[0], Refused) and "cannot be started" in str(outcome[0])
     world.gives()
     assert world.status() == "ok"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), subprocess.SubprocessError("no"), ValueError("odd")])
+@pytest.mark.parametrize("what", ["detector", "camera.front"])
+def test_whatever_a_start_raises_is_a_start_that_failed(what: str, error: Exception) -> None:
+    world = World()
+    start, failing = world.starter.start, [True]
+
+    def refusing(name: str, *args: Any) -> Any:
+        if failing and name == what:
+            raise error
+        return start(name, *args)
+
+    world.starter.start = refusing  # type: ignore[method-assign]
+    world.hub.start()
+    world.run(10)
+    reasons = [event.reason or "" for event in world.told("worker_died")]
+    assert len(reasons) > 3 and all("cannot be started" in reason for reason in reasons)
+    assert len(reasons) < 20, "it is not tried in each tick"
+    failing.clear()
+    world.run(31)
+    world.gives()
+    assert world.results() == [1] and world.status() == "ok"
+
+
+class Once:
+    """Raises the first time, then does what it replaces."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.raised = real, False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.raised:
+            self.raised = True
+            raise RuntimeError("a fault of ours")
+        return self.real(*args, **kwargs)
+
+
+@pytest.mark.parametrize("what", ["disconnect", "drop", "died"])
+@pytest.mark.parametrize("victim", ["detector", "camera"])
+def test_a_fault_while_an_end_is_taken_in_strands_nobody(what: str, victim: str) -> None:
+    world = serving()
+    fleet = world.hub.fleet
+    slot = fleet.detectors.slots[0]
+    supervised: Any = slot if victim == "detector" else fleet.workers["camera.front"]
+    worker = world.detector() if victim == "detector" else world.camera()
+    patched: Any = {"disconnect": fleet, "drop": fleet._rings, "died": supervised.restarts}[what]
+    once = Once(getattr(patched, what))
+    setattr(patched, what, once)
+    with contextlib.suppress(RuntimeError):
+        worker.dies(-signal.SIGABRT)
+    world.run(2)
+    world.gives()
+    assert world.status() == "ok"
+    assert not once.raised or world.told("worker_died")
+    # And they are connected again: those that run now, not those that were.
+    link = world.detector().last(ipc.AttachDetector)
+    assert link is not None and link.link == world.camera().last(ipc.AttachCamera).link
+
+
+def test_a_replacement_whose_end_is_not_taken_in_comes_to_an_end_all_the_same() -> None:
+    world = serving()
+    outcome: list[Any] = []
+    world.behave = False
+    world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
+    candidate = world.detectors()[-1]
+    world.hub.fleet.disconnect = Once(world.hub.fleet.disconnect)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        candidate.dies(-signal.SIGSEGV)
+    world.behave = True
+    world.run(60)
+    assert outcome and not world.hub.fleet.detectors.takeovers, "who asked is told, and may ask for another"
+    seen = len(world.results())
+    world.gives()
+    assert len(world.results()) == seen + 1
 
 
 def test_an_end_that_was_not_told_is_noticed() -> None:

@@ -115,7 +115,7 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path: Path, monkeypatch: pytes
         "asyncio.run(main())\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    out = subprocess.run([sys.executable, str(hub)], capture_output=True, text=True, timeout=30, check=False)
+    out = subprocess.run([sys.executable, str(hub)], capture_output=True, text=True, timeout=90, check=False)
     pid = int(out.stdout.split()[0])
     for _ in range(100):
         stat = Path(f"/proc/{pid}/stat")
@@ -164,7 +164,7 @@ def test_at_the_end_orphans_have_no_moment() -> None:
 
 
 def until(true: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)

@@ -243,3 +243,35 @@ def test_everybody_gets_everything_in_the_end(asked: list[tuple[int, float]]) ->
     # The share of all, or that of the one who asks for most; a slice and a tick for each.
     world.run(total_s / SHARE + most_s / ONE_SHARE + len(asked) * 2 * TICK_S)
     assert [one.done for one in everybody] == [requests for requests, _ in asked]
+
+
+def test_a_turn_that_raises_is_told_and_comes_again_in_the_next_tick() -> None:
+    now_s, told = 100.0, []
+    turns = Turns(lambda: now_s, lambda wait_s: None, told.append)
+
+    class Failing:
+        served = 0
+
+        def serve(self, until_s: float) -> bool:
+            self.served += 1
+            raise RuntimeError("a fault of ours")
+
+    class Sound:
+        served = 0
+
+        def serve(self, until_s: float) -> bool:
+            self.served += 1
+            return False
+
+    failing, sound = Failing(), Sound()
+    turns.tick(now_s)
+    turns.add(failing)
+    turns.add(sound)
+    turns.slice()
+    turns.slice()
+    assert (failing.served, sound.served) == (1, 1)
+    assert [str(error) for error in told] == ["a fault of ours"]
+    now_s += TICK_S
+    turns.tick(now_s)
+    turns.slice()
+    assert failing.served == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vigild.cli.main import COMMANDS
+from vigild.cli.parser import COMMANDS
 
 VIGILD = [sys.executable, "-m", "vigild"]
 WORDS = {
@@ -32,8 +32,19 @@ WORDS = {
     "selftest": ["-o", "x=1"],
     "tune": ["-o", "x=1"],
     "models": ["list"],
+    "completion": ["bash"],
 }
-STATUS = {"run": 2, "check": 1, "config": 0, "sensors": 0, "doctor": 2, "selftest": 2, "tune": 2, "models": 0}
+STATUS = {
+    "run": 2,
+    "check": 1,
+    "config": 0,
+    "sensors": 0,
+    "doctor": 2,
+    "selftest": 2,
+    "tune": 2,
+    "models": 0,
+    "completion": 0,
+}
 NO_DAEMON = 3
 
 
@@ -156,3 +167,26 @@ def test_without_a_terminal_a_hangup_is_an_order(tmp_path: Path):
     assert os.read(told, 1) == b"s"
     os.close(told)
     assert service.wait(60) == 0
+
+
+def test_a_sentence_is_broken_between_words_on_a_terminal_and_left_whole_elsewhere() -> None:
+    words = [*VIGILD, "check", "/there/is/no/such/folder/with/a/configuration.toml"]
+    plain = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stderr
+    assert plain.count("\n") == 1
+    master, slave = pty.openpty()
+    environ = os.environ | {"COLUMNS": "40"}
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        try:
+            done = subprocess.run(words, stderr=slave, stdout=subprocess.DEVNULL, timeout=60, env=environ, check=False)
+        finally:
+            os.close(slave)
+        assert done.returncode == 1
+        shown = b""
+        while select.select([screen], [], [], 0)[0]:
+            try:
+                shown += screen.read(4096) or b""
+            except OSError:  # EIO: everything was read, and nobody writes any more
+                break
+    lines = shown.decode().splitlines()
+    assert len(lines) > 1 and all(len(line) <= 40 for line in lines)
+    assert "".join("".join(lines).split()) == "".join(plain.split())

@@ -23,8 +23,8 @@ SHEDS = {
     "over_current": "the board takes more current than its supply may give",
 }
 """Flags that are a reason to shed load, and what they mean (Raspberry Pi, Jetson)."""
-SHEDS_SUFFIX = "_throttle"
-"""A Jetson's cpu_throttle, gpu_throttle, ... are one as well."""
+SHEDS_SUFFIXES = {"_throttle": "is throttled", "_slowed": "is slowed by the kernel"}
+"""A Jetson's cpu_throttle, gpu_throttle, ... and the kernel's cpu_slowed are reasons as well."""
 
 CUT = 0.9
 CUT_S = 5.0
@@ -58,9 +58,8 @@ class Ceiling(msgspec.Struct, frozen=True):
 def reasons(flags: Set[str]) -> str:
     """Those of the flags that load is shed for, in words; empty when there is none."""
     known = [words for flag, words in SHEDS.items() if flag in flags]
-    known += [
-        f"{flag.removesuffix(SHEDS_SUFFIX)} is throttled" for flag in sorted(flags) if flag.endswith(SHEDS_SUFFIX)
-    ]
+    for suffix, words in SHEDS_SUFFIXES.items():
+        known += [f"{flag.removesuffix(suffix)} {words}" for flag in sorted(flags) if flag.endswith(suffix)]
     return "; ".join(known)
 
 

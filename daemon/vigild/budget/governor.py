@@ -53,12 +53,16 @@ RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
 CHANGE_PART = 0.02
 """A change of less than this part of the load is not worth an event."""
-PRESSED_STEPS, PRESSED_CELSIUS = 4, 0.5
-"""A stage is given up after so many steps in which its floor was too much, or at once so far above the budget."""
+PRESSED_STEPS, HASTY_STEPS, PRESSED_CELSIUS = 4, 2, 0.5
+"""A stage is given up after so many steps in which its floor was too much; after fewer so far above the budget."""
 MARGIN = 1.15
 """A stage is climbed to when its floor times this fits."""
 SIBLING_GAIN = 1.06
 """Threads change when that buys at least so many frames more."""
+SIBLING_S = 180.0
+"""Before threads come back that were given up: each change is a takeover, and what it wins is a few per cent."""
+SIBLING_MUCH = 1.2
+"""What it wins when it is not to wait."""
 MOST_CLIMB_WAIT_S = 300.0
 CLIMB_MEMORY_S = 300.0
 """A climb that is taken back within this was one too many."""
@@ -115,6 +119,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     climbed_at: float = -math.inf
     climb_wait: float = 0.0
     climb_after: float = -math.inf
+    threads_at: float = -math.inf
+    """When the rung was last changed within its stage."""
     pressed: int = 0
     """Steps in a row in which even the floor of the stage was too much."""
     held: bool = True
@@ -221,7 +227,8 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
     too_hot = False
     if plan.celsius is not None:
         if sensing.lost or state.observer is None:
-            safe = max(state.safe_load * BLIND_PART, 0.0)
+            # Blind, the rate is given up and no more than that: what a rung down would bring cannot be seen.
+            safe = max(state.safe_load * BLIND_PART, plan.ladder.rungs[state.rung].floor_load)
             lower, upper = min(most, safe), min(most, state.load, safe)
         else:
             lower, upper, too_hot = _by_temperature(state, plan, most)
@@ -230,7 +237,7 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
     if down:
         return _cut(state, plan, lower, too_hot, now)
     state = msgspec.structs.replace(state, pressed=0)
-    if rested and not too_hot and not sensing.lost:
+    if rested and not too_hot and (sensing.fresh or plan.celsius is None):
         return _raise(state, plan, upper, now)
     return msgspec.structs.replace(state, held=state.held or not too_hot)
 
@@ -279,7 +286,7 @@ def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> St
     if load < rungs[best].floor_load * (1 - CHANGE_PART):
         # Even the least of this stage is too much: the stage below, but not for a gust.
         pressed = state.pressed + 1
-        if index + 1 < len(rungs) and (pressed >= PRESSED_STEPS or _far_over(state, plan)):
+        if index + 1 < len(rungs) and pressed >= (HASTY_STEPS if _far_over(state, plan) else PRESSED_STEPS):
             index, pressed = index + 1, 0
     elif best > index:
         index = best
@@ -288,7 +295,7 @@ def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> St
     load = max(load, new.floor_load)
     if index == state.rung and (state.load - load) < CHANGE_PART * state.load:
         # Nothing left to give up on this rung.
-        held = state.held and not (too_hot and load >= state.load)
+        held = state.held and not (too_hot and load >= state.load and index + 1 == len(rungs))
         return msgspec.structs.replace(state, held=held)
     load = min(load, state.load)
     wait, after = state.climb_wait, state.climb_after
@@ -297,8 +304,9 @@ def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> St
         wait = min(max(2 * wait, 2 * plan.dwell), MOST_CLIMB_WAIT_S) if early else 0.0
         after = now + wait
     return msgspec.structs.replace(
-        state, rung=index, load=load, rate=new.rate(load), acted_at=now, climb_wait=wait, climb_after=after, held=True
-    )
+        state, rung=index, load=load, rate=new.rate(load), acted_at=now, climb_wait=wait, climb_after=after, held=True,
+        threads_at=now if index != state.rung and new.stage == rung.stage else state.threads_at,
+    )  # fmt: skip
 
 
 def _raise(state: State, plan: Plan, load: float, now: float) -> State:
@@ -315,17 +323,24 @@ def _raise(state: State, plan: Plan, load: float, now: float) -> State:
         if load >= min(need, rungs[target].full_load) and patient and _would_hold(state, plan, rungs[target]):
             index, climbed = target, now
     if index == state.rung:
-        index = _sibling(rungs, plan.ladder.stage(rung.stage), index, load)
+        best = _sibling(rungs, plan.ladder.stage(rung.stage), index, load)
+        waited = now - state.threads_at >= SIBLING_S
+        if best > index or waited or rungs[best].rate(load) >= rung.rate(load) * SIBLING_MUCH:
+            index = best
     new = rungs[index]
     rate = new.rate(load)
     grown = rate * new.point.cost - state.rate * rung.point.cost
     all_there = rate >= new.full_fps and state.rate < rung.full_fps
     if index == state.rung and grown < CHANGE_PART * max(load, 1e-9) and not (all_there and grown > 0):
-        # Believed, not acted upon: more than this rung can use, for the climb to the next.
-        ceiling_load = max(rung.full_load, min((rungs[at].floor_load * MARGIN for at in above), default=0.0))
+        # Believed, not acted upon: more than this rung can use, for a sibling that can or the climb to the next.
+        most_here = max(rungs[at].full_load for at in plan.ladder.stage(rung.stage))
+        ceiling_load = max(most_here, min((rungs[at].floor_load * MARGIN for at in above), default=0.0))
         believed = min(max(load, state.load), ceiling_load) if rung.rate(load) >= rung.full_fps else state.load
         return msgspec.structs.replace(state, load=believed, rate=rung.rate(believed), held=True)
-    return msgspec.structs.replace(state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, held=True)
+    threads_at = now if index != state.rung and new.stage == rung.stage else state.threads_at
+    return msgspec.structs.replace(
+        state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, threads_at=threads_at, held=True
+    )
 
 
 def _sibling(rungs: tuple[Rung, ...], stage: range, index: int, load: float) -> int:

@@ -70,7 +70,14 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """`size` is a predecessor's, until it has settled itself."""
     slope: float = 0.0
     """Bytes a second."""
+    rising: int = 0
+    """Counts in a row in which it grew: once is a peak, twice may be a leak."""
     growing_since: float = math.inf
+
+    @property
+    def growth(self) -> float:
+        """Bytes a second that are to be expected."""
+        return max(self.slope, 0.0) if self.rising >= 2 else 0.0
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +104,7 @@ def step(state: State, usage: Usage, budget: int, now: float, variants: int = 1)
     workers = {
         name: _follow(state.workers.get(name), held, state.sizes.get(name), now) for name, held in usage.workers.items()
     }
-    growth = sum(max(worker.slope, 0.0) for worker in workers.values() if not _loads(worker))
+    growth = sum(worker.growth for worker in workers.values() if not _loads(worker))
     foretold = usage.used_bytes + growth * REACT_S
     slowed = state.high_events is not None and usage.high_events > state.high_events
     at_limit = state.max_events is not None and usage.max_events > state.max_events
@@ -136,6 +143,7 @@ def _follow(old: Worker | None, held: int, size: int | None, now: float) -> Work
         size=size,
         known=old.known,
         slope=slope,
+        rising=old.rising + 1 if held > old.held else 0,
         growing_since=min(old.growing_since, now) if growing else math.inf,
     )
 

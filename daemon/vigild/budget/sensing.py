@@ -40,6 +40,8 @@ class Sensing(msgspec.Struct, frozen=True):
     odd: int = 0
     """Jumps in a row."""
     same_since: float = math.nan
+    same_gain: float = 0.0
+    """What was known of the board when the reading became the same: from then on a stuck sensor teaches nonsense."""
     least_load: float = 0.0
     most_load: float = 0.0
     """Of the load while the reading was the same."""
@@ -61,13 +63,14 @@ def judge(
     same_since = old.same_since if same and not math.isnan(old.same_since) else now
     least = min(old.least_load, quick_load) if same else quick_load
     most = max(old.most_load, quick_load) if same else quick_load
-    stuck = same and now - same_since >= STUCK_S and (most - least) * gain >= STUCK_CELSIUS
+    same_gain = old.same_gain if same and not math.isnan(old.same_since) else gain
+    stuck = same and now - same_since >= STUCK_S and (most - least) * same_gain >= STUCK_CELSIUS
     if celsius is not None and not stuck:
         moves = (Move(kind="sensor_back", reason=f"{sensor} can be read again: {celsius:.1f} °C"),) if old.lost else ()
-        return Sensing(celsius, True, now, False, 0, same_since, least, most), moves
+        return Sensing(celsius, True, now, False, 0, same_since, same_gain, least, most), moves
     lost = old.lost or stuck or now - seen_at >= LOST_S
     moves = ()
     if lost and not old.lost:
         what = f"shows {celsius:.1f} °C whatever the load" if celsius is not None else "cannot be read"
         moves = (Move(kind="sensor_lost", reason=f"{sensor} {what}: from now on the last safe load, less a tenth"),)
-    return Sensing(old.celsius, False, seen_at, lost, odd, same_since, least, most), moves
+    return Sensing(old.celsius, False, seen_at, lost, odd, same_since, same_gain, least, most), moves

@@ -44,14 +44,15 @@ MOST_CELSIUS = 100.0
 
 HIGH_PASS_S = 30.0
 """Of the means that the quick filters take away."""
-DIE_MOVED, BOARD_MOVED = 0.1, 0.2
+DIE_MOVED, BOARD_MOVED = 0.1, 0.1
 """Part of all the work by which the load must differ from its mean, or from what the board has settled to."""
 SETTLED = 0.04
 """Part of all the work within which the die has followed the load."""
 OFFSET_VARIANCE = 0.03**2
 """°C² a second by which what is slow wanders against its mean of the last minute."""
-ROOM_VARIANCE = 1.0 / 600
-"""°C² a second by which the temperature at rest wanders: 1 °C in ten minutes."""
+ROOM_VARIANCE = 1.0 / 3600
+"""°C² a second by which the temperature at rest wanders: 1 °C in an hour. More, and a slow board is taken for
+a quick one in a warming room."""
 GAIN_VARIANCE = 0.1**2 / 3600
 """Part² a second by which gains wander: a tenth in an hour (dust, a case that was opened)."""
 READING_VARIANCE = 0.1
@@ -252,18 +253,20 @@ def _learn_quick(
         x = lagged - cell.mean
         p00 = cell.p00 + OFFSET_VARIANCE * seconds * (1 if news_s <= 0 else 25)
         p01, p11 = cell.p01, cell.p11 + GAIN_VARIANCE * seconds * cell.gain**2
-        h0, h1 = p00 + p01 * x, p01 + p11 * x
-        spread = max(h0 + h1 * x, 0.0) + READING_VARIANCE
         surprise = high - cell.offset - cell.gain * x
-        k0, k1 = h0 / spread, h1 / spread
-        score = cell.score
-        gain = cell.gain
+        gain, score = cell.gain, cell.score
         if moved:
+            h0, h1 = p00 + p01 * x, p01 + p11 * x
+            spread = max(h0 + h1 * x, 0.0) + READING_VARIANCE
+            k0, k1 = h0 / spread, h1 / spread
             gain = min(max(gain + k1 * surprise, least), most)
             score = MEMORY * score - 0.5 * (min(surprise * surprise / spread, 9.0) + math.log(spread))
-            p01, p11 = p01 - k0 * h1, max(p11 - k1 * h1, (0.01 * gain) ** 2)
+            p00, p01, p11 = p00 - k0 * h0, p01 - k0 * h1, p11 - k1 * h1
         else:
-            p01 *= 1 - k0
+            # As if the gain were known: only what is slow follows.
+            k0 = p00 / (p00 + READING_VARIANCE)
+            p00, p01 = p00 * (1 - k0), p01 * (1 - k0)
+        p00, p01, p11 = _sound(p00, p01, p11, (0.01 * gain) ** 2, most * most)
         cells.append(
             Quick(
                 cell.constant,
@@ -271,7 +274,7 @@ def _learn_quick(
                 cell.mean + share * (lagged - cell.mean),
                 cell.offset + k0 * surprise,
                 gain,
-                max(p00 - k0 * h0, 1e-6),
+                p00,
                 p01,
                 p11,
                 score,
@@ -301,17 +304,23 @@ def _learn_slow(
             k0, k1 = h0 / spread, h1 / spread
             gain = min(max(cell.gain + k1 * surprise, least), most)
             score = MEMORY * cell.score - 0.5 * (min(surprise * surprise / spread, 9.0) + math.log(spread))
-            cell = Slow(
-                cell.constant, after, cell.rest + k0 * surprise, gain,
-                max(p00 - k0 * h0, 1e-4), p01 - k0 * h1, max(p11 - k1 * h1, (0.02 * gain) ** 2), score,
-            )  # fmt: skip
+            rest = cell.rest + k0 * surprise
+            p00, p01, p11 = p00 - k0 * h0, p01 - k0 * h1, p11 - k1 * h1
         else:
-            # Only the room moves: half of the surprise in a quarter of a minute.
-            rest = cell.rest + 0.2 * surprise
-            cell = msgspec.structs.replace(cell, lagged=after, rest=rest, p00=min(p00, REST_DEVIATION**2), p01=p01)
+            # Only the room moves: a fifth of the surprise a sample.
+            rest, gain, score = cell.rest + 0.2 * surprise, cell.gain, cell.score
+        p00, p01, p11 = _sound(min(p00, REST_DEVIATION**2), p01, p11, (0.02 * gain) ** 2, most * most)
+        cell = Slow(cell.constant, after, rest, gain, p00, p01, p11, score)
         cells.append(cell)
     top = max(cell.score for cell in cells)
     return tuple(msgspec.structs.replace(cell, score=max(cell.score - top, -50.0)) for cell in cells), moved
+
+
+def _sound(p00: float, p01: float, p11: float, least: float, most: float) -> tuple[float, float, float]:
+    """A covariance that is one, whatever rounding and bounds did to it; `least`, `most`: of the gain's variance."""
+    p00, p11 = max(p00, 1e-6), min(max(p11, least), most)
+    limit = 0.99 * math.sqrt(p00 * p11)
+    return p00, min(max(p01, -limit), limit), p11
 
 
 def believe(model: ThermalModel) -> Belief:

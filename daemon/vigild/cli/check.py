@@ -6,9 +6,10 @@ Exit status 0 when the daemon would take it, 1 with one line for each problem ot
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from vigild import stdio
+from vigild import stdio, terminal
 from vigild.config import targets
 from vigild.config.document import key_text
 from vigild.config.load import ConfigError, load_file
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for warning in [*_absent(config), *unused(config)]:
         stdio.complain(f"{args.file}: warning: {warning}")
-    print(f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}")
+    told = f"{args.file}: ok: {_cameras(config)}, {_model(config.model)}"
+    for line in terminal.wrap(told, terminal.Screen.of(sys.stdout).columns, indent=2):
+        print(line)
     return 0
 
 

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from vigild import terminal
 from vigild.config import credentials
 from vigild.config.load import from_command_line
 from vigild.doctor import report
 from vigild.doctor.finding import Finding, could_run
+from vigild.terminal import Screen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         findings += examine(subject)
         sys.stdout.write(report.as_json(findings).decode() + os.linesep)
     else:
-        for line in report.lines(kept()):
+        screen = Screen.of(sys.stdout)
+        for line in report.lines(kept(), screen):
             print(line, flush=True)
-        print(report.verdict(findings))
+        for line in terminal.wrap(report.verdict(findings), screen.columns):
+            print(line)
     return 0 if could_run(findings) else 1

@@ -9,41 +9,12 @@ Exit status: 0 done, 1 it did not work, 2 wrong usage or configuration, 3 no dae
 
 from __future__ import annotations
 
-import argparse
 import errno
-import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from vigild import __version__, openfiles, stdio
-
-
-class Command(NamedTuple):
-    """A subcommand: the module that has it, and its line in the help."""
-
-    module: str
-    help: str
-
-
-COMMANDS: dict[str, Command] = {
-    "run": Command("vigild.cli.run", "run the daemon in the foreground"),
-    "check": Command("vigild.cli.check", "check a configuration file without running it"),
-    "config": Command("vigild.cli.config", "print every configuration key with its meaning and default"),
-    "watch": Command("vigild.cli.watch", "show detections as they come"),
-    "status": Command("vigild.cli.status", "show what the daemon is doing"),
-    "snapshot": Command("vigild.cli.snapshot", "save the last inferred frame as a JPEG file"),
-    "set": Command("vigild.cli.control", "change one configuration key of the running daemon"),
-    "pause": Command("vigild.cli.control", "stop inferring, for one camera or all"),
-    "resume": Command("vigild.cli.control", "go on inferring"),
-    "reload": Command("vigild.cli.control", "read the configuration file again"),
-    "swap": Command("vigild.cli.control", "change to another model"),
-    "sensors": Command("vigild.cli.sensors", "show what this board's sensors say, and the budgets in force and why"),
-    "doctor": Command("vigild.cli.doctor", "say what is on this board, what is wrong, and what to do"),
-    "selftest": Command("vigild.cli.selftest", "prove that this board computes what it should"),
-    "tune": Command("vigild.cli.tune", "measure a model's variants on this board, and say which one to use"),
-    "models": Command("vigild.cli.models", "list, check and download models"),
-}
+from vigild import openfiles, stdio
+from vigild.cli.parser import COMMANDS, CannotStart, build
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -96,22 +67,11 @@ def _failed(error: OSError) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="vigild",
-        description="Object detection for small boards: camera frames in, detections out on a local socket.",
-    )
-    parser.add_argument("--version", action="version", version=f"vigild {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, command in COMMANDS.items():
-        subparser = commands.add_parser(name, help=command.help, description=command.help.capitalize() + ".")
-        if name == chosen:
-            try:
-                module = importlib.import_module(command.module)
-            except ImportError as error:
-                return _missing(name, command, error)
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+    try:
+        parser = build(only=chosen or None)
+    except CannotStart as missing:
+        return _missing(missing.name, missing.error)
     try:
         args = parser.parse_args(arguments)
         status = int(args.run(args))
@@ -134,8 +94,8 @@ def _config_problems(error: ValueError) -> list[str] | None:
     return error.problems if isinstance(error, ConfigError) else None
 
 
-def _missing(name: str, command: Command, error: ImportError) -> int:
-    if error.name == command.module:
+def _missing(name: str, error: ImportError) -> int:
+    if error.name == COMMANDS[name].module:
         stdio.complain(f"vigild: the command {name} is not part of this installation")
     else:
         stdio.complain(

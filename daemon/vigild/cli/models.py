@@ -18,10 +18,11 @@ from typing import Any, TextIO
 
 import msgspec
 
-from vigild import stdio
+from vigild import stdio, terminal
 from vigild.catalogue import library, store
 from vigild.catalogue.entry import Entry, ManifestError, Variant
 from vigild.catalogue.library import Library
+from vigild.terminal import Screen
 
 REDRAW_S = 0.1
 BAR_CHARACTERS = 24
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="all models, and which of them are here")
     showing = actions.add_parser("show", help="everything the manifest says of one")
-    showing.add_argument("name", metavar="NAME")
+    showing.add_argument("name", metavar="NAME", help="of the manifest")
     for action in (listing, showing):
         action.add_argument("--json", action="store_true", help="for programs")
     verify = actions.add_parser("verify", help="check the files that are here against their SHA-256")
@@ -107,10 +108,13 @@ def _list(found: Library, as_json: bool) -> int:
                     "yes" if path is not None else _absent(variant),
                 )
             )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    print(f"\nFiles are looked for in {', '.join(map(str, store.folders()))}.")
+    columns = Screen.of(sys.stdout).columns
+    head, *table = rows
+    for line in terminal.table(head, table, columns, right={"SIZE"}, spare=["COCO AP", "INPUT"]):
+        print(line)
+    print()
+    for line in terminal.wrap(f"Files are looked for in {', '.join(map(str, store.folders()))}.", columns):
+        print(line)
     return 0
 
 
@@ -124,15 +128,18 @@ def _show(entry: Entry, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_describe(entry), indent=2, ensure_ascii=False))
         return 0
+    columns = Screen.of(sys.stdout).columns
     print(entry.name)
     for key, text in (("", entry.description), ("from", entry.publisher), ("manifest", entry.origin)):
         if text:
-            print(f"  {key + ': ' if key else ''}{text}")
+            for line in terminal.wrap(f"  {key + ': ' if key else ''}{text}", columns, indent=4):
+                print(line)
     for variant in entry.variants:
         print(f"\n{entry.name}:{variant.name}")
         for key, value in _lines(entry, variant):
             if value:
-                print(f"  {key:<8} {value}")
+                for line in terminal.wrap(f"  {key:<8} {value}", columns, indent=11):
+                    print(line)
     return 0
 
 

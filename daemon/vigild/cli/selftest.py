@@ -10,8 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from vigild import stdio
+from vigild import stdio, terminal
 from vigild.config.load import from_command_line
+from vigild.terminal import Screen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,21 +37,27 @@ def run(args: argparse.Namespace) -> int:
     from vigild.selftest import report
     from vigild.selftest.conduct import Selftests
 
+    screen = Screen.of(sys.stdout)
+
+    def tell(text: str, indent: int = 0) -> None:
+        for line in terminal.wrap(text, screen.columns, indent):
+            print(line, flush=True)
+
     tests = Selftests(config.model, Path(args.sysfs_root))
     outcomes = []
     try:
         if not args.json:
-            print(report.heading(), flush=True)
+            tell(report.heading())
         for outcome in tests.every() if args.all else tests.configured():
             outcomes.append(outcome)
             if not args.json:
                 for line in report.lines(outcome):
-                    print(line, flush=True)
+                    tell(line, 13)
     except ManifestError as error:
         stdio.complain(f"vigild: {error.message}")
         return 1
     if args.json:
         sys.stdout.write(report.as_json(outcomes).decode() + os.linesep)
     else:
-        print(report.verdict(outcomes))
+        tell(report.verdict(outcomes))
     return 0 if report.passed(outcomes) else 1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from vigild import stdio, terminal
 from vigild.board.board import Board, Cooler
 from vigild.board.budgets import Budgets, Configured, resolve
 from vigild.board.reader import BoardReader
@@ -26,6 +27,7 @@ from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_size, parse_temperature
 from vigild.figures import mebibytes
 from vigild.plain import name as plain
+from vigild.terminal import Screen
 
 EVERY_S = 1.0
 FIRMWARE_S = 1.0
@@ -77,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         process = _process(args)  # ConfigError is main's to print
     except NoDaemon as error:
-        print(f"vigild: {error}", file=sys.stderr)
+        stdio.complain(f"vigild: {error}")
         return EXIT_NO_DAEMON
     except (Refused, ProtocolError, OSError) as error:
-        print(f"vigild: {error}", file=sys.stderr)
+        stdio.complain(f"vigild: {error}")
         return EXIT_FAILED
     board = Board(Path(args.sysfs_root), process.pids.get("hub"))
     budgets = resolve(process.configured, board)
@@ -102,10 +104,10 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(msgspec.json.encode(look()).decode())
         elif args.once:
-            print(table(look()))
+            print(table(look(), Screen.of(sys.stdout)))
         elif sys.stdout.isatty():
             while True:
-                sys.stdout.write(f"{_HOME_AND_CLEAR}{table(look())}\n")
+                sys.stdout.write(f"{_HOME_AND_CLEAR}{table(look(), Screen.of(sys.stdout))}\n")
                 sys.stdout.flush()
                 time.sleep(EVERY_S)
         else:
@@ -156,7 +158,7 @@ def _settle(board: Board) -> None:
 # ---- in words
 
 
-def table(shown: Shown) -> str:
+def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tuple
     """One screen. A further section (as what was learned of the board) is a further line here."""
     sections: tuple[tuple[str, Iterator[str]], ...] = (
         ("board", iter([shown.board or "it does not say what it is"])),
@@ -168,10 +170,10 @@ def table(shown: Shown) -> str:
         ("memory", _memory(shown)),
         ("budgets", _budgets(shown.budgets)),
     )
-    lines = []
+    lines: list[str] = []
     for head, rows in sections:
         for row in rows:
-            lines.append(f"{head:12} {plain(row)}".rstrip())
+            lines += terminal.wrap(f"{head:12} {plain(row)}".rstrip(), screen.columns, indent=15)
             head = ""
     return "\n".join(lines)
 

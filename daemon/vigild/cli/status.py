@@ -6,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from vigild import terminal
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client, Health, StatusAnswer
+from vigild.terminal import STATUS_COLORS, Screen
 from vigild.wire.framing import encode_line
+from vigild.wire.messages import BudgetHealth, OperatingPoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,39 +26,54 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             sys.stdout.write(encode_line(answer).decode())
             return
-        for head, text in overview(answer, args.config):
-            print(f"{head:12} {text}")
+        for line in lines(answer, Screen.of(sys.stdout), args.config):
+            print(line)
 
     return talk(show)
 
 
-def overview(answer: StatusAnswer, settings: bool = False) -> Iterator[tuple[str, str]]:
-    """Rows of a heading (empty for a further row of the same) and a text."""
+def lines(answer: StatusAnswer, screen: Screen = Screen(), settings: bool = False) -> Iterator[str]:  # noqa: B008 - a tuple
+    """What is so, then a table of the cameras, of the workers and of the times; within the screen's width."""
+    for head, text in overview(answer):
+        yield from terminal.wrap(f"{head:12} {text}", screen.columns, indent=13)
+    for table in (_cameras(answer, screen), _workers(answer.health, screen), _latency(answer.health, screen)):
+        rows = list(table)
+        if len(rows) > 1:
+            yield ""
+            yield screen.paint(rows[0], terminal.BOLD)
+            yield from rows[1:]
+    if settings:
+        yield ""
+        for key, value in sorted(answer.config.items()):
+            yield from terminal.wrap(f"{key} = {value}", screen.columns, indent=4)
+
+
+def overview(answer: StatusAnswer) -> Iterator[tuple[str, str]]:
+    """Rows of a heading and a text."""
     health = answer.health
     yield "vigild", f"{answer.version}, pid {answer.pid}, up {_duration(health.uptime_s)}"
     yield "socket", answer.socket
     if answer.config_file:
         yield "config", answer.config_file
-    yield "model", _model(answer)
-    yield from _cameras(answer)
-    yield from _headed("workers", _workers(health))
-    yield from _headed("latency", _latency(health))
+    detectors = [worker for worker in health.workers if worker.kind == "detector"]
+    if len(detectors) > 1:
+        head = "models"
+        for worker in detectors:
+            yield head, f"{worker.name}: {_point(worker.operating_point)}"
+            head = ""
+    else:
+        yield "model", "none loaded" if answer.model is None else _point(health.operating_point)
     yield "memory", _memory(health)
+    if health.memory.words:
+        yield "", f"from {health.memory.words}"
     yield "temperature", _temperature(health)
+    if health.budget is not None:
+        yield from _budget(health.budget)
     yield "clients", _clients(health)
-    if settings:
-        yield from _headed("settings", (f"{key} = {value}" for key, value in sorted(answer.config.items())))
 
 
-def _headed(head: str, rows: Iterator[str]) -> Iterator[tuple[str, str]]:
-    for row in rows:
-        yield head, row
-        head = ""
-
-
-def _model(answer: StatusAnswer) -> str:
-    point = answer.health.operating_point
-    if answer.model is None or point is None:
+def _point(point: OperatingPoint | None) -> str:
+    if point is None:
         return "none loaded"
     took = f"{point.delegate_nodes} of {point.total_nodes} nodes"
     threads = "1 thread" if point.threads == 1 else f"{point.threads} threads"
@@ -64,43 +82,49 @@ def _model(answer: StatusAnswer) -> str:
     return f"{point.model} {point.variant} on {runs}"
 
 
-def _cameras(answer: StatusAnswer) -> Iterator[tuple[str, str]]:
+def _cameras(answer: StatusAnswer, screen: Screen) -> Iterator[str]:
     sizes = {camera.name: camera.size for camera in answer.cameras}
-    width = max((len(name) for name in answer.health.cameras), default=0)
-
-    def rows() -> Iterator[str]:
-        for name, camera in answer.health.cameras.items():
-            size = sizes.get(name)
-            parts = [f"{name:{width}}  {camera.status:8}  {camera.inferred_fps:.1f} of {camera.fps:.1f} frames/s"]
-            if size is not None:
-                parts.append(f"{size[0]}x{size[1]}")
-            drops = ", ".join(f"{cause} {count}" for cause, count in camera.drops.items() if count)
-            if drops:
-                parts.append(f"dropped: {drops}")
-            if camera.reason:
-                parts.append(camera.reason)
-            yield "  ".join(parts)
-
-    return _headed("cameras", rows())
-
-
-def _workers(health: Health) -> Iterator[str]:
-    for worker in health.workers:
-        again = f", restarted {worker.restarts}x" if worker.restarts else ""
-        why = f": {worker.reason}" if worker.reason else ""
-        yield f"{worker.name}: {worker.state}, pid {worker.pid}{again}{why}"
+    rows = []
+    for name, camera in answer.health.cameras.items():
+        size = sizes.get(name)
+        drops = ", ".join(f"{cause} {count}" for cause, count in camera.drops.items() if count)
+        color = STATUS_COLORS.get(camera.status, terminal.RED)
+        rows.append(
+            (
+                name,
+                screen.paint(camera.status, color),
+                f"{camera.inferred_fps:.1f} of {camera.fps:.1f}",
+                "" if size is None else f"{size[0]}x{size[1]}",
+                drops,
+                camera.reason or "",
+            )
+        )
+    head = ["CAMERA", "STATUS", "FRAMES/S", "SIZE", "DROPPED", "REASON"]
+    empty = [name for column, name in enumerate(head) if not any(row[column] for row in rows)]
+    return terminal.table(head, rows, screen.columns, right={"FRAMES/S"}, spare=["SIZE", "DROPPED"], without=empty)
 
 
-def _latency(health: Health) -> Iterator[str]:
-    width = max((len(stage) for stage in health.latency_ms), default=0)
-    for stage, ms in health.latency_ms.items():
-        yield f"{stage:{width}}  {ms.p50:7.2f} ms median  {ms.p95:7.2f} p95  {ms.p99:7.2f} p99"
+def _workers(health: Health, screen: Screen) -> Iterator[str]:
+    rows = [
+        (worker.name, worker.state, str(worker.pid), str(worker.restarts or ""), worker.reason or "")
+        for worker in health.workers
+    ]
+    head = ["WORKER", "STATE", "PID", "RESTARTED", "REASON"]
+    empty = [name for column, name in enumerate(head) if not any(row[column] for row in rows)]
+    return terminal.table(head, rows, screen.columns, right={"PID", "RESTARTED"}, without=empty)
+
+
+def _latency(health: Health, screen: Screen) -> Iterator[str]:
+    rows = [(stage, f"{ms.p50:.2f}", f"{ms.p95:.2f}", f"{ms.p99:.2f}") for stage, ms in health.latency_ms.items()]
+    head = ["STAGE", "MEDIAN ms", "P95 ms", "P99 ms"]
+    return terminal.table(head, rows, screen.columns, right=head[1:])
 
 
 def _memory(health: Health) -> str:
     memory = health.memory
     each = ", ".join(f"{name} {_mib(size)}" for name, size in memory.processes.items())
-    total = f"{_mib(memory.used_bytes)} of {_mib(memory.budget_bytes)} MiB ({memory.source})"
+    total = f"{_mib(memory.used_bytes)} of {_mib(memory.budget_bytes)} MiB"
+    total += "" if memory.words else f" ({memory.source})"
     return f"{total}: {each}" if each else total
 
 
@@ -109,6 +133,20 @@ def _temperature(health: Health) -> str:
     budget = "" if health.temperature_budget is None else f"; budget {health.temperature_budget:g} °C"
     flags = f"; raised: {', '.join(health.flags)}" if health.flags else ""
     return (zones or "no sensor found") + budget + flags
+
+
+def _budget(budget: BudgetHealth) -> Iterator[tuple[str, str]]:
+    """What is given up now, what was, what the board can hold, and where the two budgets come from."""
+    moves = ", ".join(f"{kind} {count}x" for kind, count in sorted(budget.moves.items()))
+    for head, text in (
+        ("degraded", budget.degraded),
+        ("moves", moves),
+        ("board", budget.board),
+        ("budgets", f"temperature: {budget.temperature_why}" if budget.temperature_why else ""),
+        ("", f"memory: {budget.memory_why}" if budget.memory_why else ""),
+    ):
+        if text:
+            yield head, text
 
 
 def _clients(health: Health) -> str:

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
 
+from vigild import terminal
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import (
     Client,
@@ -25,13 +25,11 @@ from vigild.client import (
     Silent,
     WatchEvent,
 )
+from vigild.terminal import BOLD, DIM, GREEN, RED, STATUS_COLORS, YELLOW, Screen
 from vigild.wire.framing import encode_line
 from vigild.wire.policy import Selection, detections_line, detections_tail
 
 TOPICS = ("detections", "health", "event")
-
-_RED, _GREEN, _YELLOW, _DIM, _BOLD = "31", "32", "33", "2", "1"
-_STATUS_COLORS = {"ok": _GREEN, "degraded": _YELLOW, "paused": _YELLOW}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     )
 
     def show() -> None:
-        people = None if args.json else Lines(color=_wants_color())
+        people = None if args.json else Lines(Screen.of(sys.stdout))
         for event in _first(stream, args.count):
             if people is None:
                 sys.stdout.write(json_line(event).decode())
             else:
+                people.screen = Screen.of(sys.stdout)  # the window may have changed
                 for line in people.lines(event):
                     print(line)
             sys.stdout.flush()
@@ -98,10 +97,6 @@ def _topics(text: str) -> list[str]:
     return topics
 
 
-def _wants_color() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
-
-
 def _first(stream: Iterator[WatchEvent], count: int | None) -> Iterator[WatchEvent]:
     seen = 0
     for event in stream:
@@ -112,10 +107,10 @@ def _first(stream: Iterator[WatchEvent], count: int | None) -> Iterator[WatchEve
 
 
 class Lines:
-    """Events as lines for people; a status is shown when it changes."""
+    """Events as lines for people, each within the screen's width; a status is shown when it changes."""
 
-    def __init__(self, color: bool = False) -> None:
-        self._color = color
+    def __init__(self, screen: Screen = Screen()) -> None:  # noqa: B008 - a tuple
+        self.screen = screen
         self._status: dict[str, str] = {}
         self._width = 8
         """Of the column of camera names."""
@@ -126,46 +121,46 @@ class Lines:
             case Detections():
                 clock = _local(event.time)
                 yield from self._status_line(clock, event.camera, event.status)
-                found = "  ".join(f"{self._paint(d.label, _BOLD)} {d.score:.2f}" for d in event.detections)
-                more = self._paint("  and more", _DIM) if event.truncated else ""
-                file = self._paint(f"  {event.file}", _DIM) if event.file else ""
-                yield self._line(clock, event.camera, (found or self._paint("nothing", _DIM)) + more + file)
+                found = "  ".join(f"{self._paint(d.label, BOLD)} {d.score:.2f}" for d in event.detections)
+                more = self._paint("  and more", DIM) if event.truncated else ""
+                file = self._paint(f"  {event.file}", DIM) if event.file else ""
+                yield self._line(clock, event.camera, (found or self._paint("nothing", DIM)) + more + file)
             case Heartbeat():
                 yield from self._status_line(_now(), event.camera, event.status)
             case Event():
                 text = f"{event.kind}: {event.reason}" if event.reason else event.kind
-                yield self._line(_local(event.time), event.camera or "-", self._paint(text, _YELLOW))
+                yield self._line(_local(event.time), event.camera or "-", self._paint(text, YELLOW))
             case Health():
-                yield self._line(_local(event.time), "-", self._paint(_health(event), _DIM))
+                yield self._line(_local(event.time), "-", self._paint(_health(event), DIM))
             case Connected():
                 yield self._connected(event)
             case ConnectionLost():
                 self._status.clear()
-                yield self._line(_now(), "-", self._paint(f"connection lost: {event.reason}; trying again", _RED))
+                yield self._line(_now(), "-", self._paint(f"connection lost: {event.reason}; trying again", RED))
             case Silent():
                 text = f"no heartbeat for {event.silent_s:.0f} s: what it sees is not known"
-                yield self._line(_now(), event.camera, self._paint(text, _RED))
+                yield self._line(_now(), event.camera, self._paint(text, RED))
+
+    def _paint(self, text: str, color: str) -> str:
+        return self.screen.paint(text, color)
 
     def _line(self, clock: str, camera: str, text: str) -> str:
-        self._width = max(self._width, len(camera))
-        return f"{self._paint(clock, _DIM)}  {camera:{self._width}}  {text}"
+        self._width = max(self._width, terminal.width(camera))
+        return self.screen.fit(f"{self._paint(clock, DIM)}  {terminal.pad(camera, self._width)}  {text}")
 
     def _status_line(self, clock: str, camera: str, status: str) -> Iterator[str]:
         before = self._status.get(camera)
         self._status[camera] = status
         if before != status and not (before is None and status == "ok"):
             was = f" (was {before})" if before else ""
-            yield self._line(clock, camera, self._paint(f"{status}{was}", _STATUS_COLORS.get(status, _RED)))
+            yield self._line(clock, camera, self._paint(f"{status}{was}", STATUS_COLORS.get(status, RED)))
 
     def _connected(self, event: Connected) -> str:
         hello = event.hello
         model = f"model {hello.model.name} {hello.model.variant}" if hello.model else "no model loaded"
         cameras = ", ".join(camera.name for camera in hello.cameras) or "none"
         text = f"connected to vigild {hello.version}: {model}, cameras: {cameras}"
-        return self._line(_now(), "-", self._paint(text, _GREEN))
-
-    def _paint(self, text: str, color: str) -> str:
-        return f"\033[{color}m{text}\033[0m" if self._color else text
+        return self._line(_now(), "-", self._paint(text, GREEN))
 
 
 def _health(health: Health) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from vigild import plain
 from vigild.config.names import nearest
-from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig
+from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
 from vigild.config.source import Source, SourceError, parse_source
 from vigild.config.values import show
 
@@ -129,8 +129,22 @@ def _crop(camera: CameraConfig) -> str | None:
     return f"found {show(list(camera.crop))}, expected xmin, ymin, xmax, ymax with xmin below xmax and ymin below ymax"
 
 
+def _two_times(quiet: QuietConfig) -> str | None:
+    start, _, end = quiet.hours.partition("-")
+    if quiet.hours and start == end:
+        return f"found {show(quiet.hours)}, expected two different times; for the whole day set the usual budget"
+    return None
+
+
+def _quiet_says_something(quiet: QuietConfig) -> str | None:
+    if not quiet.hours or quiet.pause or quiet.temperature is not None or quiet.max_fps is not None:
+        return None
+    return "hours alone limit nothing; add temperature, max_fps or pause = true"
+
+
 _RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
     DaemonConfig: (_Rule("socket", _socket),),
+    QuietConfig: (_Rule("hours", _two_times), _Rule("hours", _quiet_says_something)),
     ModelConfig: (
         _Rule("path", _path_or_name),
         _Rule("variant", _variant),

@@ -337,6 +337,29 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     ] = 30.0
 
 
+class QuietConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """Hours with limits of their own: a fan that may not run at night, a shop that is closed."""
+
+    hours: Annotated[
+        str,
+        key(
+            "live",
+            'From when to when, by the board\'s clock and time zone, such as "22:00-07:00"; "" means never.',
+            pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$",
+            form='two times of the day, such as "22:00-07:00"',
+        ),
+    ] = ""
+    temperature: Annotated[
+        Annotated[Celsius, Meta(ge=30, le=110)] | None,
+        key("live", "The highest temperature in these hours. Default: the usual budget.", example='"60 °C"'),
+    ] = None
+    max_fps: Annotated[
+        Annotated[float, Meta(ge=0.001, le=1000)] | None,
+        key("live", "The most frames a second of each camera in these hours. Default: as many as usual.", example="2"),
+    ] = None
+    pause: Annotated[bool, key("live", "Detect nothing at all in these hours.")] = False
+
+
 class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the daemon may reach on this board. Shown in health; the governor holds them."""
 
@@ -366,7 +389,26 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
     ] = 5.0
     dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
-    min_fps: Annotated[float, key("live", "The frame rate that is never gone below.", ge=0.001, le=1000)] = 1.0
+    min_fps: Annotated[
+        float, key("live", "The frame rate of a camera that is never gone below while it runs.", ge=0.001, le=1000)
+    ] = 1.0
+    give_up: Annotated[
+        list[Literal["fps", "threads", "variant", "cameras", "pause"]],
+        key(
+            "live",
+            "What may be given up to stay within the budgets, in this order: the frame rate, threads, the model's "
+            "variant, cameras (the lowest priority first), everything. What is not named is kept whatever happens; "
+            "[] means all of them. Threads and variants are those that vigild tune measured on this board.",
+        ),
+    ] = []
+    variants: Annotated[
+        list[str],
+        key(
+            "live",
+            "The variants that may be changed to, the better before the lesser; [] means all that were measured.",
+        ),
+    ] = []
+    quiet: QuietConfig = QuietConfig()
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

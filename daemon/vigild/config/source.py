@@ -176,6 +176,8 @@ SEPARATORS = frozenset(" \t\r\n,;|\"'=()<>[]{}")
 
 _SPACE = re.compile(r"\s")
 _SCHEME_END = re.compile(r"(^|[^A-Za-z0-9+.\-])[A-Za-z0-9+.\-]+$")
+_PORT = re.compile(r"[0-9]{1,5}")
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+(?:%[\w.~\-]+)?\]")
 _AUTHORITY_END = re.compile(r"[/?#]")
 _PARAMETER = re.compile(r"(?<![\w.\-])([\w.\-]+)=(\"[^\"]*\"|'[^']*'|[^&;#\s'\"]+)")
 _SECRET_NAME = re.compile(
@@ -213,10 +215,14 @@ def _userinfo(text: str) -> str:
     pieces: list[str] = []
     done = 0
     starts = _url_starts(text)
+    begun: int | None = None
     for start, following in zip(starts, [*starts[1:], len(text)], strict=False):
         space = _SPACE.search(text, start, following)
+        start = start if begun is None else begun
         rest = text[start : space.start() if space else following]
-        at = _credentials_end(rest)
+        # Where credentials begin and do not end, what looks like a further URL may be in the password.
+        begun = start if space is None and following < len(text) and _begins_credentials(rest) else None
+        at = _credentials_end(rest) if begun is None else -1
         if at >= 0:
             pieces += [text[done:start], HIDDEN]
             done = start + at
@@ -246,8 +252,20 @@ def _credentials_end(rest: str) -> int:
     People write passwords with unescaped / ? # and @. So with credentials present everything up to
     the last @ is hidden, and "user:word/..." counts as credentials when "word" is no port.
     """
+    authority = _authority(rest)
+    return rest.rfind("@") if "@" in authority or not _may_be_host(authority) else -1
+
+
+def _begins_credentials(rest: str) -> bool:
+    return "@" not in rest and not _may_be_host(_authority(rest))
+
+
+def _authority(rest: str) -> str:
     end = _AUTHORITY_END.search(rest)
-    authority = rest[: end.start()] if end else rest
+    return rest[: end.start()] if end else rest
+
+
+def _may_be_host(authority: str) -> bool:
+    """Whether nothing speaks against HOST or HOST:PORT: what stands behind a colon is a port, or an IPv6 address's."""
     _, colon, port = authority.rpartition(":")
-    no_port = bool(colon) and not port.isdigit() and not authority.endswith("]")
-    return rest.rfind("@") if "@" in authority or no_port else -1
+    return not colon or _PORT.fullmatch(port) is not None or _IPV6.fullmatch(authority) is not None

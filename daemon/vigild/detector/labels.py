@@ -136,7 +136,7 @@ def decode(data: bytes) -> str | None:
         # UTF-16 without its mark: of names in Latin letters every second byte is zero.
         zeros = (data[0::2].count(0), data[1::2].count(0))
         encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-        if max(zeros) * 8 < len(data) * 3 or min(zeros):
+        if len(data) % 2 or min(zeros) or max(zeros) * 8 < len(data) * 3:
             return None
     try:
         text = data.decode(encoding or "utf-8")

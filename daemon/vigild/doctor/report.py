@@ -13,24 +13,31 @@ from typing import Any
 
 import msgspec
 
-from vigild import __version__
+from vigild import __version__, terminal
 from vigild.doctor.finding import Finding, could_run
+from vigild.terminal import BOLD, GREEN, RED, YELLOW, Screen
 
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+_COLORS = {"ok": GREEN, "note": YELLOW, "problem": RED}
 _MARK_WIDTH = 8
 _NAME_WIDTH = 18
 
 
-def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """A heading for each group, a line for each finding, and one below it for what to do."""
+def lines(findings: Iterable[Finding], screen: Screen = Screen()) -> Iterator[str]:  # noqa: B008 - a tuple
+    """A heading for each group, a line for each finding, and one below it for what to do; wrapped to the screen."""
     group = ""
     for finding in findings:
         if finding.group != group:
             group = finding.group
-            yield group
-        yield f"  {_MARKS[finding.state]:{_MARK_WIDTH}} {finding.name:{_NAME_WIDTH}} {finding.found}"
+            yield screen.paint(group, BOLD)
+        mark = _MARKS[finding.state]
+        found = f"  {mark:{_MARK_WIDTH}} {finding.name:{_NAME_WIDTH}} {finding.found}"
+        first, *rest = terminal.wrap(found, screen.columns, indent=_MARK_WIDTH + _NAME_WIDTH + 4)
+        yield first.replace(mark, screen.paint(mark, _COLORS[finding.state]), 1)
+        yield from rest
         if finding.todo:
-            yield f"  {'':{_MARK_WIDTH}} -> {finding.todo}"
+            todo = f"  {'':{_MARK_WIDTH}} -> {finding.todo}"
+            yield from terminal.wrap(todo, screen.columns, indent=_MARK_WIDTH + 6)
 
 
 def verdict(findings: list[Finding]) -> str:

@@ -37,7 +37,7 @@ class Camera:
         self.source: CameraOpened | None = None
         self.file = ""
         """The video file that is read; of a folder each result names its own."""
-        self.reason = "not opened yet"
+        self.reason = "is being opened"
         self.ended = False
         self.last_frame = 0
         self.passed_over = 0

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from vigild.fleet import deadlines
 from vigild.fleet.camera import Camera
 from vigild.fleet.clock import Clock
-from vigild.fleet.process import Starter, Worker
+from vigild.fleet.process import Starter, Worker, why_not_started
 from vigild.fleet.restarts import Restarts
 from vigild.ipc import messages as ipc
 from vigild.ipc.progress import STAGE_TEXT
@@ -74,8 +74,8 @@ class CameraWorker:
         self._lanes = {}
         try:
             self.process = self._starter.start(self.name, "vigild.camera", ipc.FromCamera, self._heard, self._exited)
-        except OSError as error:
-            self._fails(f"cannot be started: {error.strerror or error}", started=False)
+        except Exception as error:  # as in `slot`
+            self._fails(why_not_started(error), started=False)
             return
         for camera in self.cameras.values():
             # What has been played to its end is not played again.
@@ -136,7 +136,10 @@ class CameraWorker:
         """Start it when that is due; kill it if it, or one of its cameras, hangs; notice an end that was not told."""
         process = self.process
         if process is None:
-            if self.start_due_ns is not None and now_ns >= self.start_due_ns:
+            if self.start_due_ns is None and not self._stopping:
+                # Its end was told, and something that followed from it failed.
+                self._fails("ended, and that was not taken in", started=False)
+            elif self.start_due_ns is not None and now_ns >= self.start_due_ns:
                 self.start()
             return
         if process.exit_status is not None:

@@ -24,8 +24,9 @@ LOAD_S = 60.0
 FIRST_INVOKE_S = 30.0
 """The first invoke packs weights, or uploads the model to an Edge TPU."""
 
-STEP_S = 5.0
-"""Any short step: copying, converting, decoding, handing over."""
+STEP_S = 3.0
+"""Any short step: copying, converting, decoding, handing over. They take milliseconds; what takes longer than the
+worker's heartbeat may is no busy machine either."""
 
 INVOKE_FLOOR_S = 1.0
 INVOKE_P99_FACTOR = 8.0

@@ -111,6 +111,7 @@ class Detectors:
         """Restart what is due, kill what hangs, let candidates take over; call often."""
         for slot in [*self.slots, *self._leaving]:
             slot.check(now_ns)
+        self._pick_up_stranded()
         for takeover in list(self.takeovers):
             takeover.candidate.check(now_ns)
             if takeover in self.takeovers and takeover.waited_enough(now_ns):
@@ -119,6 +120,20 @@ class Detectors:
             self.set_count(self.config.detectors)
             for slot in self.slots:
                 self._climb_when_due(slot, now_ns)
+
+    def _pick_up_stranded(self) -> None:
+        """Whatever failed while an end was taken in: nobody stays down without a start that is due."""
+        if self._stopping:
+            return
+        for takeover in list(self.takeovers):
+            waiting = isinstance(takeover, HandOver) and takeover.waiting
+            if takeover.candidate.stranded and not waiting:
+                self._candidate_ended(takeover, "ended, and that was not taken in")
+        if any(isinstance(takeover, HandOver) for takeover in self.takeovers):
+            return  # those in service have gone first, for that one
+        for slot in self.slots:
+            if slot.stranded:
+                self._failed(slot, "ended, and that was not taken in")
 
     def _climb_when_due(self, slot: Slot, now_ns: int) -> None:
         rung = slot.ladder.due(now_ns / 1e9) if slot.ready is not None else None

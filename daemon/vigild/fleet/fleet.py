@@ -234,7 +234,10 @@ class Fleet:
     def connect(self, slot: Slot, *, serves: bool) -> bool:
         """See `Wiring`."""
         for camera in self.cameras.values():
-            if (camera.name, slot) not in self._rings and (serves or camera.config.pace == "live"):
+            source = self.worker_of(camera.name).process
+            if not self._rings.join(camera.name, slot, source, slot.process) and (
+                serves or camera.config.pace == "live"
+            ):
                 self._connect(camera, slot)
         return bool(self._rings.of_detector(slot))
 
@@ -274,12 +277,12 @@ class Fleet:
         self._connect_missing()
 
     def worker_failed(self, worker: CameraWorker, reason: str, delay_s: float) -> None:
-        for name in worker.cameras:
-            self._rings.drop(camera=name)
+        self._soon(delay_s)
         self._emit(
             events.CameraWorkerFailed(worker=worker.name, cameras=list(worker.cameras), reason=reason, delay_s=delay_s)
         )
-        self._soon(delay_s)
+        for name in worker.cameras:
+            self._rings.drop(camera=name)
 
     def worker_back(self, worker: CameraWorker) -> None:
         self._emit(events.CameraWorkerBack(worker=worker.name, cameras=list(worker.cameras)))

@@ -24,7 +24,11 @@ GRACE_S = 1.0
 def children() -> list[int]:
     """This process's children, by /proc/self/task/*/children; empty where the kernel lacks it."""
     pids: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
+    try:
+        tasks = list(Path("/proc/self/task").iterdir())
+    except OSError:  # no descriptor or no memory is left: those that there are will be there at the next look
+        return []
+    for task in tasks:
         try:
             pids.extend(int(pid) for pid in (task / "children").read_text().split())
         except OSError:
@@ -63,7 +67,7 @@ def _living(owned: Collection[int]) -> list[int]:
         try:
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
                 living.append(pid)
-        except ChildProcessError:
+        except OSError:  # ECHILD: somebody else has reaped it
             continue
     return living
 
@@ -75,6 +79,6 @@ def _kill(pid: int) -> bool:
         if group not in (0, os.getpgrp()):
             os.killpg(group, signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except OSError:  # gone, or not ours to kill (a set-uid program)
         return False
     return True

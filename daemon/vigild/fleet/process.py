@@ -144,6 +144,15 @@ def _nobody(*_: object) -> None:
     """Listens to a worker that has ended."""
 
 
+def why_not_started(error: Exception) -> str:
+    """What `Starter.start` raised, as the reason of a failure."""
+    if isinstance(error, OSError):
+        return f"cannot be started: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "cannot be started: no memory is left"
+    return f"cannot be started: {error!r}"
+
+
 _running: set[int] = set()
 
 
@@ -210,9 +219,14 @@ class WorkerProcess:
             undo.callback(os.close, self._pidfd)
             self.channel: Channel[Any] = Channel(hub_end, decode)
             self._stderr = stderr_read
-            self._loop.add_reader(hub_end.fileno(), self._guarded, self._readable)
-            self._loop.add_reader(stderr_read, self._guarded, self._stderr_readable)
-            self._loop.add_reader(self._pidfd, self._guarded, self._exited)
+            for fd, react in (
+                (hub_end.fileno(), self._readable),
+                (stderr_read, self._stderr_readable),
+                (self._pidfd, self._exited),
+            ):
+                # A number that is closed while the loop still knows it could never be watched again.
+                undo.callback(self._loop.remove_reader, fd)
+                self._loop.add_reader(fd, self._guarded, react)
             undo.pop_all()
         _running.add(self.pid)
 
@@ -262,6 +276,11 @@ class WorkerProcess:
         except BlockingIOError:
             self.kill("did not read its control channel")
             return False
+        except OSError as error:
+            # No memory for the packet, or for the descriptors in it. What it was to be told is lost, so it cannot
+            # go on as if nothing were.
+            self.kill(f"could not be told what to do ({error.strerror or error})")
+            return False
         return True
 
     def _readable(self) -> bool:
@@ -272,6 +291,9 @@ class WorkerProcess:
             return False
         except ChannelClosed:
             self._loop.remove_reader(self.channel.fileno())
+            return False
+        except OSError as error:
+            self.kill(f"could not be listened to ({error.strerror or error})")
             return False
         except msgspec.DecodeError as error:
             self.kill(f"sent a message that cannot be read ({error})")
@@ -288,6 +310,10 @@ class WorkerProcess:
         try:
             data = os.read(self._stderr, 65536)
         except BlockingIOError:
+            return
+        except OSError as error:
+            # Left unread, it would stand still as soon as the pipe is full.
+            self.kill(f"had its output unread ({error.strerror or error})")
             return
         if not data:
             self._loop.remove_reader(self._stderr)
@@ -318,7 +344,14 @@ class WorkerProcess:
         """SIGKILL at once. `because` becomes the reason that clients and the log see."""
         if self.exit_status is None and self._killed_because is None:
             self._killed_because = because
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                return  # it has ended; that is told in a moment
+            except OSError as error:
+                # Whoever wants it dead finds it alive at the next look, and asks again.
+                self._killed_because = None
+                self.log.error("%s, and cannot be killed: %s", because, error.strerror or error)
 
     def _exited(self) -> None:
         status = self._popen.poll()

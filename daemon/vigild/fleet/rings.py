@@ -36,6 +36,10 @@ class Ring:
         self._camera = camera
         self._detector = detector
 
+    def joins(self, camera: Worker, detector: Worker) -> bool:
+        """Whether it is these two processes that have its ends, and not ones before them."""
+        return self._camera is camera and self._detector is detector
+
     def drop(self) -> None:
         """Tell whoever still lives to close its end."""
         self._camera.send(Detach(link=self.number))
@@ -49,8 +53,10 @@ class Rings:
         self._starter = starter
         self._rings: dict[tuple[str, Hashable], Ring] = {}
 
-    def __contains__(self, key: tuple[str, Hashable]) -> bool:
-        return key in self._rings
+    def join(self, camera: str, detector: Hashable, source: Worker | None, sink: Worker | None) -> bool:
+        """Whether there is one, and between these processes."""
+        ring = self._rings.get((camera, detector))
+        return ring is not None and source is not None and sink is not None and ring.joins(source, sink)
 
     def __len__(self) -> int:
         return len(self._rings)

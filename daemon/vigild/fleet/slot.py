@@ -25,7 +25,7 @@ from vigild.delegates.prospects import died_of_delegate
 from vigild.fleet import deadlines
 from vigild.fleet.clock import Clock, Timer
 from vigild.fleet.metrics import Samples
-from vigild.fleet.process import Starter, Worker
+from vigild.fleet.process import Starter, Worker, why_not_started
 from vigild.fleet.restarts import Restarts
 from vigild.ipc.messages import Exit, FromDetector, LoadModel, ModelReady, ModelRefused, Result, SetBounds
 from vigild.ipc.progress import STAGE_TEXT, Stage
@@ -133,8 +133,10 @@ class Slot:
         self._exit_status, self._killed_from_outside, self._ended_in = None, False, Stage.START
         try:
             process = self._starter.start("detector", "vigild.detector", FromDetector, self._heard, self._exited)
-        except OSError as error:
-            self._owner.slot_ended(self, f"cannot be started: {error.strerror or error}")
+        except Exception as error:
+            # No process, descriptor or memory is left (OSError, MemoryError); and whatever else it may be, it is told
+            # and tried again like these.
+            self._owner.slot_ended(self, why_not_started(error))
             return
         self.process = process
         self._becomes(SlotState.STARTING)
@@ -186,6 +188,12 @@ class Slot:
             process.kill(f"hung for {spent_s:.1f} s {STAGE_TEXT[stage]}")
             if stage == Stage.INVOKE:
                 self.invoke_limit.killed()
+
+    @property
+    def stranded(self) -> bool:
+        """Nothing runs, nothing is due, and nobody gave it up. In service that is so only within a call: when it
+        lasts, an end of its process was told and not taken in."""
+        return self.process is None and self.start_due_ns is None and self.state is SlotState.IDLE
 
     def _becomes(self, state: SlotState) -> None:
         if state not in _MAY_FOLLOW[self.state]:

@@ -72,6 +72,7 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
             used_bytes=memory.used_bytes,
             budget_bytes=state.budgets.memory,
             source=memory.source,
+            words=memory.words,
             processes=memory.processes,
         ),
         workers=[_worker(worker) for worker in state.workers],

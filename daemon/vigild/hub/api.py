@@ -21,6 +21,7 @@ from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
 from vigild.config.rules import unknown_labels
 from vigild.config.schema import OF_ONE_MODEL, Config, ModelConfig
+from vigild.config.source import absent
 from vigild.fleet import events
 from vigild.fleet.takeover import Refused
 from vigild.hub import answers
@@ -199,12 +200,15 @@ class Api:
         if not changes:
             return "nothing has changed"
         self._refuse_unknown_labels(new, changes)
+        _refuse_absent_sources(hub.config, new)
         started = time.monotonic()
         # The model first, and before anything else is touched: it is what can be refused.
         if changes.detector:
             hub.keeper.asked_for_model(True)
-            outcome = await self._replace(new.model)
-            hub.keeper.asked_for_model(False)
+            try:
+                outcome = await self._replace(new.model)
+            finally:
+                hub.keeper.asked_for_model(False)
             if isinstance(outcome, Refused):
                 raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)
@@ -241,3 +245,11 @@ def _refuse_new_code(old: Config, new: Config) -> None:
     """
     for code in new_code(old, new):
         raise RequestError("forbidden", f"{code} cannot be set by a client; write it into the file")
+
+
+def _refuse_absent_sources(old: Config, new: Config) -> None:
+    """Raises RequestError: a file or folder that is not there does not come by itself."""
+    for name, camera in new.camera.items():
+        before = old.camera.get(name)
+        if (before is None or before.source != camera.source) and (why := absent(camera.source)):
+            raise RequestError("invalid", f"camera.{name}.source: {why}")

@@ -14,14 +14,14 @@ import msgspec
 from vigild import log
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
-from vigild.budget import budgeting
+from vigild.budget import budgeting, schedule
 from vigild.budget.actions import Action, Limits, Move, Recycle, Trim, UsePoint
 from vigild.budget.from_profile import assumed, operating_points
+from vigild.budget.operating_points import GIVE_UP, OperatingPoint, build
 from vigild.budget.operating_points import Camera as BudgetCamera
-from vigild.budget.operating_points import OperatingPoint, build
 from vigild.budget.thermal_model import ThermalModel
 from vigild.catalogue import profile
-from vigild.config.schema import Config, ModelConfig
+from vigild.config.schema import Config, ModelConfig, QuietConfig
 from vigild.fleet import events
 from vigild.fleet.camera import Camera
 from vigild.fleet.fleet import Fleet
@@ -161,6 +161,17 @@ def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting
         hysteresis=budget.hysteresis,
         dwell=budget.dwell,
         min_fps=budget.min_fps,
+        give_up=tuple(budget.give_up) or GIVE_UP,
+        quiet=_quiet(budget.quiet),
+    )
+
+
+def _quiet(config: QuietConfig) -> schedule.Quiet | None:
+    if not config.hours:
+        return None
+    start, end = schedule.hours(config.hours)
+    return schedule.Quiet(
+        start=start, end=end, temperature=config.temperature, max_fps=config.max_fps, pause=config.pause
     )
 
 
@@ -192,5 +203,7 @@ def _points(ready: ModelReady, config: Config) -> list[OperatingPoint]:
         else:
             model = kept.models.get(ready.name)
             if model is not None and not profile.stale(kept, profile.this_board()):
-                return operating_points(model.rows, ready.variant, ready.threads, ready.delegate)
+                return operating_points(
+                    model.rows, ready.variant, ready.threads, ready.delegate, config.budget.variants
+                )
     return assumed(ready.variant, ready.threads, ready.delegate)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import select
 import socket
 from collections import deque
@@ -38,6 +39,10 @@ STALL_S = 10.0
 REQUESTS_PER_SECOND = 200
 """Requests and reads per client; more wait for the next second. What they may cost is bounded apart from that
 (`turns`): this one is for the reader of a log, and for those who ask more often than anything changes."""
+
+SHORT = frozenset((errno.ENOBUFS, errno.ENOMEM))
+"""The kernel has no memory for it now: no fault of the client's, which keeps its connection; tried again a second
+later."""
 
 READ_BYTES = 4096
 """Read at once, so that requests of several clients take turns."""
@@ -96,6 +101,10 @@ class Client:
         """What is left of a line that was begun: it is finished before anything else."""
         self._rest_is_detections = False
         self._blocked = False
+        self._writing = False
+        """The loop tells when the socket takes more."""
+        self.trouble = ""
+        """Why it had to wait for the kernel since the last look; for the log."""
         self._accepted_s = 0.0
         """When the socket last took a byte, or began not to."""
         self._rates: dict[str, FrameRate] = {}
@@ -151,7 +160,9 @@ class Client:
             self._outbox.add_detections(self.seq, tail)
             self._block()
         except OSError as error:
-            self.close(error.strerror or str(error))
+            if error.errno in SHORT:
+                self._outbox.add_detections(self.seq, tail)
+            self._cannot_send(error)
         else:
             if count == len(line):
                 self.sent += 1
@@ -183,7 +194,35 @@ class Client:
         if not self._blocked:
             self._blocked = True
             self._accepted_s = self._loop.time()
-            self._loop.add_writer(self._sock, self._writable)
+            self._update_writing()
+
+    def _cannot_send(self, error: OSError) -> None:
+        """For a moment (then `sweep` goes on with it), or for ever."""
+        if error.errno not in SHORT:
+            self.close(error.strerror or str(error))
+            return
+        if not self._blocked:
+            self._accepted_s = self._loop.time()
+        self._blocked = True  # the socket may well be writable: the loop would call without end
+        self._waits("written to", error)
+        self._stop_writing()
+
+    def _update_writing(self) -> None:
+        if self._blocked and not self._writing:
+            try:
+                self._loop.add_writer(self._sock, self._writable)
+                self._writing = True
+            except OSError as error:
+                self._waits("watched", error)
+
+    def _waits(self, what: str, error: OSError) -> None:
+        """Nothing is lost: `sweep` comes by within a second."""
+        self.trouble = f"cannot be {what} now ({error.strerror or error}); trying again within a second"
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._sock)
 
     def _writable(self) -> None:
         began_s = self._loop.time()
@@ -208,7 +247,7 @@ class Client:
                 self._update_reading()
                 break
             except OSError as error:
-                self.close(error.strerror or str(error))
+                self._cannot_send(error)
                 break
             lines += 1
             of_stream += self._rest_is_detections
@@ -220,7 +259,7 @@ class Client:
                 self.sent += self._rest_is_detections
         if self._blocked and self.is_open and self._rest is None:
             self._blocked = False
-            self._loop.remove_writer(self._sock)
+            self._stop_writing()
             self.wake()
         self._close_if_done()
         return of_stream / lines if lines else 1.0
@@ -265,7 +304,11 @@ class Client:
     def _update_reading(self) -> None:
         wanted = self._may_read() and not self._inbox and not self._eof and not self._queued
         if wanted and not self._reading:
-            self._loop.add_reader(self._sock, self._readable)
+            try:
+                self._loop.add_reader(self._sock, self._readable)
+            except OSError as error:
+                self._waits("watched", error)
+                wanted = False
         elif self._reading and not wanted:
             self._loop.remove_reader(self._sock)
         self._reading = wanted
@@ -283,7 +326,11 @@ class Client:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            self.close(error.strerror or str(error))
+            if error.errno in SHORT:
+                self._allowance = 0  # until `sweep`
+                self._waits("read from", error)
+            else:
+                self.close(error.strerror or str(error))
             return False
         self._allowance -= 1
         if data:
@@ -313,6 +360,7 @@ class Client:
             self.close("")
             return
         self._allowance = REQUESTS_PER_SECOND
+        self._update_writing()
         self.wake()
 
     def is_gone(self) -> bool:
@@ -344,7 +392,7 @@ class Client:
         if not self.is_open:
             return
         self.is_open = False
-        self._reading = False
+        self._reading = self._writing = False
         self.policy = None
         self.watches_detections = False
         self._loop.remove_reader(self._sock)

@@ -11,11 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vigild import terminal
 from vigild.hub.state import CameraState, State
+from vigild.terminal import STATUS_COLORS, Part, Screen
 from vigild.wire.address import candidates
 
 LINE_S = 1.0
 MAX_LABELS = 4
+HEAD_COLUMNS = 10
+"""Of the introduction: a heading and the gap behind it."""
+MIN_SEEN_COLUMNS = 24
+"""Are kept for what a camera sees, on a narrow terminal: two labels and their scores."""
 PATIENCE_S = 3.0
 """A camera that gives nothing for so long is introduced with the reason instead of its size."""
 
@@ -49,14 +55,15 @@ class Console:
         if not self._introduced:
             if state.model is not None and (state.results or state.uptime_s > PATIENCE_S):
                 self._introduced = True
-                self._print(introduction(state, self._socket) + "\n")
+                self._print(introduction(state, self._socket, Screen.of(sys.stdout)) + "\n")
             return
         self._next_ns = now_ns + int(LINE_S * 1e9)
+        screen = Screen.of(sys.stdout)  # the window may have changed
         for camera in state.cameras:
-            self._print(line(state, camera))
+            self._print(line(state, camera, screen))
 
 
-def introduction(state: State, socket: str) -> str:
+def introduction(state: State, socket: str, screen: Screen = Screen()) -> str:  # noqa: B008 - a tuple
     """What runs, and how to watch it. `state.model` is not None."""
     model = state.model
     assert model is not None
@@ -77,20 +84,47 @@ def introduction(state: State, socket: str) -> str:
         rows.append(("camera", f"{camera.name}: {camera.source} ({size})"))
     rows.append(("watch", _watch_command(socket)))
     rows.append(("", f'or: nc -U {socket}, then type {{"type":"watch"}}'))
-    return "\n".join(f"{key:>8}  {value}" for key, value in rows)
+    wrapped = (terminal.wrap(f"{key:>8}  {value}", screen.columns, HEAD_COLUMNS) for key, value in rows)
+    return "\n".join(line for lines in wrapped for line in lines)
 
 
-def line(state: State, camera: CameraState) -> str:
-    """One camera, now."""
+def line(state: State, camera: CameraState, screen: Screen = Screen()) -> str:  # noqa: B008 - a tuple
+    """One camera, now, on one line of the screen: what matters less goes first where it is narrow."""
     latency_ms, invoke_ms = (state.latency.get(stage, (0.0, 0.0, 0.0))[0] for stage in ("total", "invoke"))
     hottest = state.readings.hottest
-    heat = f"{hottest.celsius:.0f} °C" if hottest is not None else "no sensor"
-    memory = f"{state.readings.memory.used_bytes / 2**20:.0f} MiB"
-    seen = camera.reason if camera.status in ("no_frame", "paused") else _seen(camera)
-    return (
-        f"{time.strftime('%H:%M:%S')}  {camera.name}  {camera.status:8}  {camera.inferred_fps:5.1f} fps  "
-        f"{latency_ms:5.1f} ms (invoke {invoke_ms:.1f})  {heat}  {memory}  {seen}"
-    )
+    width = max(terminal.width(camera.name) for camera in state.cameras)
+    parts = [
+        Part(time.strftime("%H:%M:%S"), 4),
+        Part(terminal.pad(camera.name, width)),
+        Part(screen.paint(f"{camera.status:8}", STATUS_COLORS.get(camera.status, terminal.RED))),
+        Part(f"{camera.inferred_fps:5.1f} fps", 1),
+        Part(f"{latency_ms:5.1f} ms", 2),
+        Part(f"(invoke {invoke_ms:.1f})", 5),
+        Part(f"{hottest.celsius:.0f} °C" if hottest is not None else "no sensor", 3 if hottest is not None else 6),
+        Part(f"{state.readings.memory.used_bytes / 2**20:.0f} MiB", 3),
+    ]
+    # What it sees, or why it does not, comes last and takes what is left: figures go until enough of it shows.
+    told = _told(state, camera)
+    if screen.columns is None:
+        return terminal.one_line([*parts, Part(told)], None)
+    room = min(terminal.width(told), screen.columns // 2 if _why(state, camera) else MIN_SEEN_COLUMNS)
+    figures = terminal.one_line(parts, screen.columns - room - len(terminal.GAP))
+    return screen.fit(f"{figures}{terminal.GAP}{told}")
+
+
+def _told(state: State, camera: CameraState) -> str:
+    return _why(state, camera) or _seen(camera)
+
+
+def _why(state: State, camera: CameraState) -> str:
+    """Why it is not what it should be; what the budgets give up stands for the caps that follow from it."""
+    given_up = state.budget.degraded
+    if camera.status == "degraded" and given_up and "governor" in camera.limits.caps:
+        return given_up
+    holds = set(camera.limits.holds)
+    if camera.status == "paused" and given_up and holds and holds <= {"governor", "schedule"}:
+        return given_up
+    return camera.reason if camera.status != "ok" else ""
 
 
 def _seen(camera: CameraState) -> str:

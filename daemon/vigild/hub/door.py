@@ -39,7 +39,17 @@ class Door:
         self._again_s: float | None = None
         """Shut until then, because there was no descriptor left."""
         self._shut = False
-        loop.add_reader(sock, self._knock)
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._loop.add_reader(self.sock, self._knock)
+        except OSError as error:
+            self._close_for_a_while("listen for clients", error)
+
+    def _close_for_a_while(self, what: str, error: OSError) -> None:
+        self._log.error("cannot %s (%s); trying again in %g s", what, error.strerror or error, ACCEPT_RETRY_S)
+        self._again_s = self._loop.time() + ACCEPT_RETRY_S
 
     def _knock(self) -> None:
         self._loop.remove_reader(self.sock)
@@ -51,7 +61,7 @@ class Door:
             if self._loop.time() >= until_s:
                 return True
         if self._again_s is None and not self._shut:
-            self._loop.add_reader(self.sock, self._knock)
+            self._open()
         return False
 
     def _accept(self) -> bool:
@@ -66,8 +76,7 @@ class Door:
             return False
         except OSError as error:
             # EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever else a kernel may say: the socket stays readable meanwhile.
-            self._log.error("cannot accept a client (%s); trying again in %g s", error.strerror, ACCEPT_RETRY_S)
-            self._again_s = self._loop.time() + ACCEPT_RETRY_S
+            self._close_for_a_while("accept a client", error)
             return False
         self._welcome(sock)
         return True

@@ -26,6 +26,7 @@ from vigild.budget.thermal_model import ThermalModel
 from vigild.config.changes import Changes
 from vigild.config.rules import unknown_labels
 from vigild.config.schema import Config
+from vigild.config.source import parse_source
 from vigild.fleet import events
 from vigild.fleet.camera import Camera
 from vigild.fleet.clock import Clock
@@ -230,6 +231,8 @@ class Hub:
                 self.finish(1)
             case events.CameraEnded():
                 self._end_when_all_ended()
+            case events.CameraLost(camera=camera):
+                self._give_up_if_it_cannot_come_back(camera)
 
     def _check_labels(self, ready: ModelReady) -> None:
         """A label that no class has is never seen: refused at the start, and told when another model comes."""
@@ -239,6 +242,14 @@ class Hub:
             self.happened(events.Noticed(kind="unknown_label", reason=sentence))
         if unknown and first:
             self.finish(EXIT_CONFIG, "the configuration asks for what this model cannot see")
+
+    def _give_up_if_it_cannot_come_back(self, camera: str) -> None:
+        """A file that fails is never waited for by a daemon that is to end when all are through."""
+        lost = self.fleet.cameras[camera]
+        if self._exit_at_end and parse_source(lost.config.source).kind in ("file", "images"):
+            lost.ended = True
+            self.lost += 1
+            self._end_when_all_ended()
 
     def _end_when_all_ended(self) -> None:
         cameras = self.fleet.cameras.values()

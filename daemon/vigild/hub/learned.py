@@ -59,8 +59,13 @@ class Learned:
         beside = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(msgspec.json.encode(Kept(board=self._board, model=model)))
+            data = msgspec.json.encode(Kept(board=self._board, model=model))
+            # A number that is none would be written as null, and refused at the next start.
+            decoded(msgspec.json.Decoder(Kept).decode, data)
+            beside.write_bytes(data)
             beside.replace(self._path)
+        except msgspec.MsgspecError as error:
+            self._tell(f"what was learned of this board is no longer sound, and is not kept: {error}")
         except OSError as error:
             self._tell(f"what was learned of this board cannot be kept: {self._path}: {error.strerror or error}")
 

@@ -7,13 +7,12 @@ import contextlib
 import faulthandler
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from vigild import log
+from vigild import log, stdio
 from vigild.board.board import Board
 from vigild.board.budgets import Budgets, resolve
 from vigild.board.reader import BoardReader
@@ -52,6 +51,9 @@ LAST_WORDS_S = 0.3
 
 LAST_RESULTS_S = 3.0
 """The same when the sources have ended: nobody waits for the daemon, and the last results are the point."""
+
+FAULT_AGAIN_S = 60.0
+"""A fault of the daemon's own that goes on is said again so often."""
 
 ORPHANS_S = 0.3
 """For killed orphans to end, and for theirs."""
@@ -110,6 +112,8 @@ class _Daemon:
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
         self._learned = Learned(sysfs_root)
+        self._faults: dict[str, tuple[str, float]] = {}
+        """What failed in which part, and when that was said."""
         self._next_save_ns = 0
         self._next_look_ns = 0
         self._next_sweep_ns = 0
@@ -148,7 +152,7 @@ class _Daemon:
         try:
             self._listen(server)
         except (SocketInUse, SocketUnusable) as error:
-            print(f"vigild: {error}", file=sys.stderr)
+            stdio.complain(f"vigild: {error}")
             return 1
         self._console = Console(hub.state, self._api.socket_path, self._end_with_terminal) if self._show else None
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -198,7 +202,13 @@ class _Daemon:
         """Run beside everything else; kept here, because the loop holds tasks only weakly."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._kept_until_now)
+
+    def _kept_until_now(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fault("beside", error)
 
     def _hung_up(self) -> None:
         """SIGHUP: its own terminal went away, or somebody asks for a reload."""
@@ -219,6 +229,9 @@ class _Daemon:
         except RequestError as error:
             status = f"reload refused: {error.message}"
             _log.error("%s", status)
+        except Exception as error:  # systemd waits for the end of a reload, whatever came of it
+            status = f"reload failed: {error!r}"
+            self._fault("reload", error)
         self._service.reloaded(time.monotonic_ns(), status)
 
     # ---- the clock
@@ -244,7 +257,13 @@ class _Daemon:
             await asyncio.sleep(TICK_S)
 
     def _fault(self, where: str, error: Exception) -> None:
-        _log.exception("a fault of the daemon's own (%s)", where)
+        # What fails in each tick is said once, and again when it is another or some time has passed.
+        said, now_s = repr(error), time.monotonic()
+        before, told_s = self._faults.get(where, ("", 0.0))
+        if said == before and now_s - told_s < FAULT_AGAIN_S:
+            return
+        self._faults[where] = said, now_s
+        _log.error("a fault of the daemon's own (%s)", where, exc_info=error)
         with contextlib.suppress(Exception):
             self._hub.happened(events.FaultOfOurs(where=where, error=repr(error)))
 
@@ -263,7 +282,7 @@ class _Daemon:
 
     def _look_at_files(self, now_ns: int) -> None:
         """A file may change under the path it was loaded from: what runs is what was loaded, and that is said."""
-        if now_ns >= self._next_look_ns:
+        if now_ns >= self._next_look_ns and not self._api.files.busy:
             self._next_look_ns = now_ns + round(LOOK_S * 1e9)
             self._keep(self._tell_of_files())
 

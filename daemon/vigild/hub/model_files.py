@@ -11,6 +11,8 @@ Reading a large network takes a small board half a second: it is done in a threa
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from vigild.catalogue.contents import Contents, Fingerprint, Watcher
 from vigild.config.schema import ModelConfig
@@ -18,6 +20,18 @@ from vigild.ipc.messages import ModelReady
 
 LOOK_S = 5.0
 """Between two looks; each costs a few system calls."""
+
+
+T = TypeVar("T")
+
+
+async def _aside(call: Callable[[], T]) -> T:
+    """In a thread; in the event loop where none can be started (TasksMax=, no memory): better late than not at all."""
+    try:
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError:
+        return call()
+    return await running
 
 
 class ModelFiles:
@@ -30,6 +44,11 @@ class ModelFiles:
         self._in_force: Fingerprint | None = None
         self._reading = asyncio.Lock()
 
+    @property
+    def busy(self) -> bool:
+        """They are being read; from a disk that does not answer that may last."""
+        return self._reading.locked()
+
     def taken(self, config: ModelConfig, ready: ModelReady) -> None:
         """This model serves from now on; its files are read at the next look."""
         self._taken = config, ready
@@ -38,7 +57,7 @@ class ModelFiles:
     async def look(self) -> list[str]:
         """What has changed since the last look, as sentences."""
         async with self._reading:
-            return await asyncio.get_running_loop().run_in_executor(None, self._look)
+            return await _aside(self._look)
 
     def _look(self) -> list[str]:
         taken = self._taken
@@ -57,7 +76,7 @@ class ModelFiles:
     async def changed(self, config: ModelConfig) -> list[str]:
         """Files whose contents are others than those of the model in service, which `config` names too."""
         async with self._reading:
-            return await asyncio.get_running_loop().run_in_executor(None, self._changed, config)
+            return await _aside(lambda: self._changed(config))
 
     def _changed(self, config: ModelConfig) -> list[str]:
         taken = self._taken

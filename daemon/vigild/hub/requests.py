@@ -101,6 +101,8 @@ class Requests:
             self._refuse(client, error, error.id)
             if error.code == "framing_lost":
                 client.finish()
+        except Exception as error:
+            self._failed(client, error, None)
 
     def _carry_out(self, client: Client, request: requests.AnyRequest) -> None:
         id = None if request.id is UNSET else request.id
@@ -184,9 +186,13 @@ class Requests:
             client.answer(await make())
         except RequestError as error:
             self._refuse(client, error, id)
-        except Exception as error:  # a fault of ours must not leave the client waiting for ever
-            self._log.exception("a request of client %d failed", client.number)
-            self._refuse(client, RequestError("internal", f"the daemon failed: {error!r}; its log says more"), id)
+        except Exception as error:
+            self._failed(client, error, id)
+
+    def _failed(self, client: Client, error: Exception, id: RequestId | None) -> None:
+        """A fault of ours must not leave the client waiting for ever."""
+        self._log.error("a request of client %d failed", client.number, exc_info=error)
+        self._refuse(client, RequestError("internal", f"the daemon failed: {error!r}; its log says more"), id)
 
     def _refuse(self, client: Client, error: RequestError, id: RequestId | None) -> None:
         client.answer(encode_line(Error(id=id, code=error.code, message=error.message)))

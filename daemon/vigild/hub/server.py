@@ -62,7 +62,7 @@ class Server:
         self._api = api
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._turns = Turns(self._loop.time, self._turn_due)
+        self._turns = Turns(self._loop.time, self._turn_due, self._turn_failed)
         self._answers = SharedAnswers(api, lambda: self._limits(api.max_clients()))
         self._requests = Requests(
             api, self._answers, self._turns, lambda: len(self._clients), self._watching_changed, log
@@ -132,7 +132,12 @@ class Server:
     def _take_in(self, sock: socket.socket, peer: Peer) -> None:
         number = self._next_number
         self._next_number += 1
-        client = Client(self._loop, sock, number, peer, self._turns, self._requests.handle, self._forget)
+        try:
+            client = Client(self._loop, sock, number, peer, self._turns, self._requests.handle, self._forget)
+        except OSError as error:
+            self._log.warning("a client was turned away: it cannot be served (%s)", error.strerror or error)
+            sock.close()
+            return
         self._clients[number] = client
         self._log.debug("client %d connected: pid %d, uid %d", number, peer.pid, peer.uid)
         client.answer(self._answers.hello())
@@ -199,6 +204,9 @@ class Server:
                 self._loop.call_later(wait_s, self._slice)
             else:
                 self._loop.call_soon(self._slice)
+
+    def _turn_failed(self, error: Exception) -> None:
+        self._log.error("a fault of the daemon's own while it served a client or took one in", exc_info=error)
 
     def _slice(self) -> None:
         self._slice_is_due = False
@@ -281,6 +289,9 @@ class Server:
     def sweep(self, now_s: float) -> None:
         """Look after the clients at `now_s` (the loop's clock); `tick` does so every SWEEP_S."""
         for client in list(self._clients.values()):
+            if client.trouble:
+                self._log.warning("client %d (pid %d) %s", client.number, client.peer.pid, client.trouble)
+                client.trouble = ""
             client.sweep(now_s)
             if client.dropped and client.number not in self._told:
                 self._told.add(client.number)

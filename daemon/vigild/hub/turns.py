@@ -54,9 +54,16 @@ class Turn(Protocol):
 class Turns:
     """The order of those who wait, and the time that is left for them."""
 
-    def __init__(self, clock: Callable[[], float], due: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        due: Callable[[float], None],
+        failed: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        """`failed`: told what a turn raised, which is a fault of the hub's own."""
         self._clock = clock
         self._due = due
+        self._failed = failed
         self._paid_s = 0.0
         """When what was spent so far is paid for by the share (the generic cell rate algorithm, ITU-T I.371)."""
         self._spent_s: dict[Turn, float] = {}
@@ -116,10 +123,19 @@ class Turns:
         while not self._ended and now_s < end_s and (self._first or self._then):
             one = (self._first or self._then).popleft()
             self._waiting.discard(one)
-            more = one.serve(min(now_s + QUANTUM_S, end_s))
+            failed = more = False
+            try:
+                more = one.serve(min(now_s + QUANTUM_S, end_s))
+            except Exception as error:
+                # Not forgotten for that, or nobody could come in any more: it has another turn in the next tick.
+                failed = True
+                self._failed(error)
             before_s, now_s = now_s, self._clock()
             self.spend(one, now_s - before_s)
-            if more and one not in self._waiting:
+            if failed and one not in self._waiting:
+                self._waiting.add(one)
+                self._resting.append(one)
+            elif more and one not in self._waiting:
                 self._waiting.add(one)
                 self._queue(one)
         self._tell()

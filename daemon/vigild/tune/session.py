@@ -15,13 +15,14 @@ from typing import Literal
 
 import msgspec
 
-from vigild import files, runtimes, stdio
+from vigild import files, runtimes, stdio, terminal
 from vigild.catalogue import profile
 from vigild.catalogue.choose import Choice, choose
 from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
 from vigild.config.schema import Config
 from vigild.doctor.service import find_daemon
 from vigild.sandbox import parent
+from vigild.terminal import Screen
 from vigild.tune import pareto, table, words
 from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
@@ -86,8 +87,7 @@ def measure(wanted: Wanted) -> int:
     run.finished()
     rows = run.rows()
     if not any(row.works for row in rows):
-        for line in table.lines(rows):
-            print(line)
+        _print_table(rows)
         raise CannotMeasure(f"none of the {len(todo)} settings runs here, so the profile stays as it was")
     model = _keep(wanted, found, run, rows, place)
     _tell(wanted, found.name, model, place, found.absent)
@@ -139,8 +139,7 @@ def _quiet(wanted: Wanted) -> Iterator[None]:
 def _stopped(run: Measuring, place: Path) -> int:
     """Ctrl-C: what is there so far, and how to go on."""
     rows = run.rows()
-    for line in table.lines(rows):
-        print(line)
+    _print_table(rows)
     if rows:
         stdio.complain(
             f"vigild: Stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
@@ -183,6 +182,16 @@ def _draw(path: Path, shapes: list[pareto.AnyShape]) -> None:
         raise CannotMeasure(f"no picture was painted: {result.death or (result.answer or {})['refused']}")
 
 
+def _print_table(rows: list[Row]) -> None:
+    for line in table.lines(rows, Screen.of(sys.stdout).columns):
+        print(line)
+
+
+def _say(sentence: str) -> None:
+    for line in terminal.wrap(sentence, Screen.of(sys.stdout).columns):
+        print(line)
+
+
 def _choice(model: ModelProfile) -> Choice:
     return choose(model.rows, model.budgets, len(os.sched_getaffinity(0)))
 
@@ -193,17 +202,16 @@ def _tell(wanted: Wanted, name: str, model: ModelProfile, place: Path, absent: l
     if wanted.as_json:
         sys.stdout.write(msgspec.json.encode(model).decode() + os.linesep)
         return
-    for line in table.lines(model.rows):
-        print(line)
+    _print_table(model.rows)
     for warning in words.warnings(model.rows):
-        print(warning)
+        _say(warning)
     if absent:
-        print(f"Not here, so not measured: {', '.join(absent)} (vigild models list).")
-    print(words.sentence(model.rows, choice, model.budgets))
+        _say(f"Not here, so not measured: {', '.join(absent)} (vigild models list).")
+    _say(words.sentence(model.rows, choice, model.budgets))
     if choice.row is None or wanted.files or wanted.config.model.path:
         return
     seen_by_daemon = place.absolute() in profile.places()
     if seen_by_daemon and choice.row.delegate in ("xnnpack", "edgetpu"):
-        print('The daemon takes this from the profile where model.variant is "auto" (the default).')
+        _say('The daemon takes this from the profile where model.variant is "auto" (the default).')
     else:
         print("In the daemon's configuration:\n  " + "\n  ".join(words.settings(choice.row, name)))

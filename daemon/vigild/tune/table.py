@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from vigild import terminal
 from vigild.catalogue.profile import Row
 from vigild.figures import mebibytes
 
 _RIGHT = frozenset({"THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES", "MEMORY", "RISE °C"})
 
 
-def lines(rows: Iterable[Row]) -> Iterator[str]:
-    """A head, a line for each setting that runs, and below them one for each that does not."""
+_SPARE = ("CPU ms", "FIRST ms", "LOAD ms", "CORES", "P95 ms", "INPUT")
+"""Left out where the terminal is too narrow, in this order; --json and the profile have them all."""
+
+
+def lines(rows: Iterable[Row], columns: int | None = None) -> Iterator[str]:
+    """A head, a line for each setting that runs, and below them one for each that does not, `columns` wide."""
     everything = list(rows)
     working = [row for row in everything if row.works]
     heat = any(row.rise_celsius is not None for row in working)
@@ -23,13 +28,14 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
     head = ["VARIANT", "INPUT", "DELEGATE", "THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES"]
     head += ["MEMORY", *(["RISE °C"] if heat else []), *(["ACCURACY"] if judged else [])]
     if working:
-        yield from _aligned(head, [_cells(row, heat, judged) for row in working])
+        cells = [_cells(row, heat, judged) for row in working]
+        yield from terminal.table(head, cells, columns, right=_RIGHT, spare=_SPARE)
     reasons: dict[tuple[str, str], list[Row]] = {}
     for row in everything:
         if not row.works and row.failed:
             reasons.setdefault((row.variant, row.failed), []).append(row)
     for (variant, reason), alike in reasons.items():
-        yield f"{variant}{_settings(alike)}: {reason}"
+        yield from terminal.wrap(f"{variant}{_settings(alike)}: {reason}", columns, indent=2)
 
 
 def _settings(rows: list[Row]) -> str:
@@ -99,13 +105,3 @@ def accuracy(row: Row) -> str:
         is_reference = (of.reference, of.score_error) == (row.variant, 0.0)
         parts.append("the reference" if is_reference else f"{100 * of.agreement:.1f} % agree")
     return ", ".join(parts) or "nothing to compare was seen"
-
-
-def _aligned(head: list[str], table: list[list[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in [head, *table]) for column in range(len(head))]
-    for row in [head, *table]:
-        cells = [
-            text.rjust(width) if name in _RIGHT else text.ljust(width)
-            for name, text, width in zip(head, row, widths, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()

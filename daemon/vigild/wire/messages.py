@@ -185,6 +185,8 @@ class Memory(Object, frozen=True, kw_only=True):
     budget_bytes: int
     source: str
     """Where the figure is from: "pss", "rss", "cgroup"."""
+    words: str = ""
+    """The same for people, and what tells how short memory is."""
     processes: dict[str, int] = {}
     """Bytes by worker name, "hub" among them."""
 

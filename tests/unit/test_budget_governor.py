@@ -1,0 +1,198 @@
+"""The governor against everything that Hypothesis can invent, and its words."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vigild.budget import governor
+from vigild.budget.governor import PERIOD_S, Action, Heat, Plan, State
+from vigild.budget.operating_points import GIVE_UP, Camera, OperatingPoint, build
+
+POINTS = (
+    OperatingPoint(variant="large", threads=4, cost=1.0, capacity_fps=18.0),
+    OperatingPoint(variant="large", threads=2, cost=0.86, capacity_fps=10.5),
+    OperatingPoint(variant="small", threads=2, cost=0.4, capacity_fps=24.0),
+)
+BUDGET = 75.0
+DWELL = 10.0
+CAMERAS = (Camera(name="front", priority=2, wanted_fps=15.0), Camera(name="back", wanted_fps=15.0))
+LADDER = build(POINTS, CAMERAS, GIVE_UP, 1.0)
+PLAN = Plan(ladder=LADDER, celsius=BUDGET, dwell=DWELL)
+
+celsius = st.one_of(
+    st.none(),
+    st.floats(20, 110),
+    st.floats(BUDGET - 3, BUDGET + 3),
+    st.sampled_from([-89.7, 0.0, 150.0, 1e6, -math.inf]),
+)
+flags = st.sampled_from([frozenset(), frozenset(), frozenset(), frozenset({"under_voltage"}), frozenset({"throttled"})])
+heats = st.builds(Heat, celsius=celsius, flags=flags, measured_fps=st.one_of(st.none(), st.floats(0, 40)))
+runs = st.lists(st.tuples(heats, st.integers(1, 15)), min_size=1, max_size=15)
+"""A reading and for how many seconds it stays."""
+
+
+def load_of(action: Action) -> float:
+    return action.rate * action.point.cost
+
+
+def seconds_of(run: list[tuple[Heat, int]]) -> list[Heat]:
+    return [heat for heat, seconds in run for _ in range(seconds)]
+
+
+@settings(deadline=None, max_examples=80)
+@given(runs)
+def test_never_off_the_ladder_never_up_while_too_hot_never_up_twice_within_the_dwell(
+    run: list[tuple[Heat, int]],
+) -> None:
+    state = governor.begin("unit")
+    before: Action | None = None
+    acted_at = -math.inf
+    for second, heat in enumerate(seconds_of(run)):
+        state, action = governor.step(state, PLAN, heat, float(second))
+        rung = LADDER.rungs[state.rung]
+        assert (action.point, action.cameras) == (rung.point, rung.cameras)
+        assert rung.floor_fps - 1e-9 <= action.rate <= rung.full_fps + 1e-9
+        assert math.isfinite(state.load)
+        if before is not None and (action.rate, action.point, action.cameras) != (
+            before.rate,
+            before.point,
+            before.cameras,
+        ):
+            up = load_of(action) > load_of(before) + 1e-9
+            if up:
+                assert heat.celsius is not None and heat.celsius <= BUDGET
+                assert second - acted_at >= DWELL
+            acted_at = second
+        before = action
+
+
+@settings(deadline=None, max_examples=25)
+@given(runs, st.floats(25, BUDGET - 12))
+def test_it_always_comes_back_to_all_the_work(run: list[tuple[Heat, int]], cool: float) -> None:
+    """After anything, a board that stays cool without flags: the sensor's noise, so that it is not taken for stuck."""
+    state = governor.begin("unit")
+    now = 0.0
+    for heat in seconds_of(run):
+        state, _ = governor.step(state, PLAN, heat, now)
+        now += 1
+    for second in range(900):
+        rung = LADDER.rungs[state.rung]
+        heat = Heat(celsius=cool + 0.5 * (second % 2), measured_fps=state.rate)
+        state, action = governor.step(state, PLAN, heat, now)
+        now += 1
+        if not action.limited:
+            break
+    assert not action.limited
+    assert action.degraded == ""
+    assert (action.point, action.cameras) == (LADDER.rungs[0].point, LADDER.rungs[0].cameras), rung
+
+
+@settings(deadline=None, max_examples=15)
+@given(runs)
+def test_it_is_a_function(run: list[tuple[Heat, int]]) -> None:
+    def all_of() -> list[tuple[State, Action]]:
+        state, found = governor.begin("unit"), []
+        for second, heat in enumerate(seconds_of(run)[:60]):
+            state, action = governor.step(state, PLAN, heat, float(second))
+            found.append((state, action))
+        return found
+
+    assert all_of() == all_of()
+
+
+def test_faster_than_its_period_it_does_nothing() -> None:
+    state, first = governor.step(governor.begin("unit"), PLAN, Heat(celsius=60.0), 0.0)
+    after, action = governor.step(state, PLAN, Heat(celsius=100.0), 0.3 * PERIOD_S)
+    assert after == state
+    assert action.rate == first.rate
+    assert not action.moves
+
+
+def drive_hot(celsius: float, seconds: int, plan: Plan = PLAN) -> tuple[State, list[Action]]:
+    state, found = governor.begin("unit"), []
+    for second in range(seconds):
+        seen = celsius + 0.2 * (second % 2)
+        heat = Heat(celsius=seen, sensor="cpu-thermal", measured_fps=state.rate)
+        state, action = governor.step(state, plan, heat, float(second))
+        found.append(action)
+    return state, found
+
+
+def test_a_move_says_from_where_to_where_and_why() -> None:
+    _, actions = drive_hot(79.0, 3)
+    told = [move for action in actions for move in action.moves]
+    assert {move.kind for move in told} <= {"rate_cut", "step_down"}
+    assert re.search(
+        r"from \d+\.\d to \d+\.\d fps: cpu-thermal 79\.\d °C, [+-]\d\.\d\d °C/s, budget 75 °C", told[0].reason
+    )
+    assert "fps" in actions[-1].degraded
+
+
+def test_what_may_not_be_given_up_is_kept_and_that_is_said_once() -> None:
+    ladder = build(POINTS, CAMERAS, ("fps",), 1.0)
+    state, actions = drive_hot(95.0, 120, Plan(ladder=ladder, celsius=BUDGET))
+    assert state.rung == 0
+    assert actions[-1].rate == pytest.approx(2.0)
+    assert [move.kind for action in actions for move in action.moves].count("not_held") == 1
+
+
+def test_everything_may_end_in_a_pause_and_is_told_as_one() -> None:
+    _, actions = drive_hot(95.0, 120)
+    assert actions[-1].cameras == ()
+    assert actions[-1].degraded.startswith("paused: cpu-thermal 95")
+
+
+def test_a_lower_budget_acts_at_once() -> None:
+    state, _ = drive_hot(70.0, 60)
+    assert state.rate == LADDER.rungs[0].full_fps
+    lower = Plan(ladder=LADDER, celsius=60.0)
+    _, action = governor.step(state, lower, Heat(celsius=70.0, measured_fps=state.rate), 60.0)
+    assert load_of(action) < LADDER.full_load
+
+
+def test_a_lost_sensor_leaves_the_last_safe_load_less_a_tenth_and_is_told() -> None:
+    state, _ = drive_hot(60.0, 200)
+    assert state.rate == LADDER.rungs[0].full_fps
+    told = []
+    for second in range(200, 400):
+        state, action = governor.step(state, PLAN, Heat(celsius=None, sensor="cpu-thermal"), float(second))
+        told += [move.kind for move in action.moves]
+    assert load_of(action) == pytest.approx(0.9 * LADDER.full_load)
+    assert told.count("sensor_lost") == 1
+    assert "cannot be read" in action.degraded
+
+
+def test_a_sensor_that_is_stuck_while_the_load_falls_is_lost() -> None:
+    state = governor.begin("unit")
+    for second in range(100):
+        warm = 45.0 + 15.0 * (1 - math.exp(-second / 6.0))
+        state, _ = governor.step(state, PLAN, Heat(celsius=warm, measured_fps=18.0), float(second))
+    for second in range(100, 300):
+        state, _ = governor.step(state, PLAN, Heat(celsius=60.0, measured_fps=18.0), float(second))
+    assert not state.sensing.lost
+    for second in range(300, 400):
+        state, _ = governor.step(state, PLAN, Heat(celsius=60.0, measured_fps=2.0), float(second))
+    assert state.sensing.lost
+
+
+@pytest.mark.parametrize(
+    "flag", ["under_voltage", "throttled", "frequency_capped", "over_current", "gpu_throttle", "cpu_slowed"]
+)
+def test_flags_are_believed_though_it_is_cool(flag: str) -> None:
+    state, _ = drive_hot(40.0, 30)
+    heat = Heat(celsius=40.0, flags=frozenset({flag}), measured_fps=18.0)
+    _, action = governor.step(state, PLAN, heat, 30.0)
+    assert load_of(action) == pytest.approx(0.9 * LADDER.full_load)
+    assert [move.kind for move in action.moves] == ["rate_cut"] or action.moves[0].kind == "step_down"
+
+
+def test_a_flag_that_is_no_limit_changes_nothing() -> None:
+    state, _ = drive_hot(40.0, 30)
+    heat = Heat(celsius=40.0, flags=frozenset({"hot_surface"}), measured_fps=18.0)
+    _, action = governor.step(state, PLAN, heat, 30.0)
+    assert not action.limited
