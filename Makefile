@@ -19,6 +19,9 @@
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
 #   sudo make install | uninstall                         the same on this machine          make signing-key
+#   make emulate TARGET=...  the bundle installed, and its selftest, on an emulated processor: as root
+#   make board [ARCH=aarch64]  a whole emulated board on this terminal: systemd, a camera; on x86_64 heat that can be set
+#   make test-board [ARCH=...]  the bundle on such boards: unplugged, heated, short of memory, rebooted
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make man         the manual pages, in build/man
 #   make help        this text
@@ -35,7 +38,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 .PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-board test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
-  signing-key soak-deploy
+  signing-key emulate board soak-deploy
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -96,10 +99,13 @@ RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_
   tests/unit/test_selftest_conduct.py \
   tests/system/test_replay.py tests/system/test_accuracy.py tests/system/test_selftest.py
 
-test-tflite:
-	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
-	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS); \
-	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
+# tflite-runtime's last wheel is for Python 3.11.
+HAS_TFLITE = $(shell $(PYTHON) -c 'import sys; print(sys.version_info < (3, 12))' 2>/dev/null)
+
+test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
+	$(if $(filter True,$(HAS_TFLITE)),\
+	  $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS),\
+	  @echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)")
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
 test-container: setup

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,21 @@ VIVID = "/sys/bus/platform/drivers/vivid"
 
 def status_of(client: Client) -> str:
     return str(health(client)["cameras"]["front"]["status"])
+
+
+def snapshot(client: Client, patience_s: float) -> dict[str, Any]:
+    """Of a camera that gives 25 frames a second to a detector that takes a second for one: some are gone already."""
+    end = time.monotonic() + patience_s
+    while (answer := client.ask(type="snapshot", camera="front"))["type"] != "snapshot":
+        assert answer["code"] == "no_frame", answer
+        assert time.monotonic() < end, answer
+        client.until("detections", patience_s)
+    return answer
+
+
+def degraded(message: dict[str, Any]) -> bool:
+    """Whether this is a `health` that tells of work given up to a budget."""
+    return message["type"] == "health" and bool(message["budget"].get("degraded"))
 
 
 def test_the_installer_finds_the_camera_and_the_release_passes_its_gate(installed: Installed):
@@ -41,8 +57,7 @@ def test_the_first_detections_after_a_start(installed: Installed):
 
 def test_the_picture_is_what_the_kernels_camera_draws(installed: Installed):
     with installed.client() as client:
-        answer = client.ask(type="snapshot", camera="front")
-    assert answer["type"] == "snapshot", answer
+        answer = snapshot(client, PATIENCE_S)
     image = cv2.imdecode(np.frombuffer(base64.b64decode(answer["data"]), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     height, width = image.shape[:2]
@@ -72,14 +87,14 @@ def test_it_gives_up_work_when_the_zone_heats_up_and_takes_it_back_when_it_cools
     x86.board.heat(50)
     with x86.client() as client:
         client.until(lambda m: m["type"] == "health" and 50.0 in m["temperatures"].values(), PATIENCE_S)
-        assert not health(client)["budget"]["degraded"]
+        client.until(lambda m: m["type"] == "health" and not degraded(m), PATIENCE_S)
         x86.board.heat(90)
         moved = client.event("budget", PATIENCE_S)
-        assert "90" in moved["reason"] or "°C" in moved["reason"], moved
-        client.until(lambda m: m["type"] == "health" and m["budget"]["degraded"], PATIENCE_S)
+        assert "acpitz" in moved["reason"], moved
+        client.until(degraded, PATIENCE_S)
         x86.board.heat(50)
         begun = time.monotonic()
-        client.until(lambda m: m["type"] == "health" and not m["budget"]["degraded"], 2 * PATIENCE_S)
+        client.until(lambda m: m["type"] == "health" and not degraded(m), 2 * PATIENCE_S)
         x86.tell(f"all work again {time.monotonic() - begun:.0f} s after the heat had gone")
         client.until("detections", PATIENCE_S)
 

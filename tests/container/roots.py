@@ -8,21 +8,19 @@ Both lie in $VIGILD_BOARDS, else in ~/.cache/vigild/boards (below $XDG_CACHE_HOM
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+from cross.emulation.store import cache, key, made_once, ssh_key
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -43,43 +41,6 @@ USER = "pi"
 
 _DEBIAN_FORM = "1"
 """Counts what is done to the root below, so that an old cached one is not taken for it."""
-
-
-def cache() -> Path:
-    if chosen := os.environ.get("VIGILD_BOARDS"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(base) / "vigild" / "boards"
-
-
-@contextlib.contextmanager
-def made_once(path: Path) -> Iterator[Path | None]:
-    """Yields a folder to fill, which becomes `path` when that went well; None when it is there already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f"{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            yield None
-            return
-        half = path.with_name(path.name + ".half")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir()
-        yield half
-        half.rename(path)
-
-
-def key(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-
-def ssh_key() -> Path:
-    """The private key that boards let in."""
-    path = cache() / "id_ed25519"
-    with made_once(cache() / "keys") as folder:
-        if folder is not None:
-            path.unlink(missing_ok=True)
-            _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vigild-test-boards", "-f", str(path)])
-    return path
 
 
 def debian() -> Path:
