@@ -128,7 +128,10 @@ class Ledger:
         """Nothing of it may be lost but pictures that were not there when their turn came."""
         client = self.rig.crowd.members[0] if self.rig.crowd.members else None
         kept_back = client.dropped if client is not None else 0
-        print(f"  {EVERY}: {len(told)} frames told, {missing} missing, {unreadable} of them could not be read")
+        print(
+            f"  {EVERY}: {len(told)} frames told, {missing} missing: {unreadable} could not be read, {kept_back} were dropped for a "
+            "client that reads too slowly"
+        )
         if missing > unreadable + kept_back:
             gaps = [(a, b) for a, b in itertools.pairwise(told) if b != a + 1]
             self.wrong.append(f"{EVERY}: {missing - unreadable} frames are missing; gaps: {gaps[:10]}")

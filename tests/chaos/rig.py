@@ -49,7 +49,9 @@ class Rig:
         ).start()
         self.crowd = Crowd(self.daemon.socket)
         self.crowd.join(clients)
-        if not self.all_deliver(60):
+        # Those who came last may not have been taken in when the first is told of a frame already.
+        all_in = self.crowd.pump(60, lambda: all(member.frames for member in self.crowd.members))
+        if not (all_in and self.all_deliver(60)):
             raise RuntimeError(f"no detections after a minute:\n{self.daemon.logged()[-4000:]}")
 
     def all_deliver(self, within_s: float) -> bool:
