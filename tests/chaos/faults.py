@@ -105,6 +105,11 @@ def _call_fails(rig: Rig, chance: random.Random) -> Iterator[str]:
                 os.kill(workers[name], signal.SIGKILL)
         elif case.provoke in ("socket", "stale"):
             rig.daemon.socket.unlink(missing_ok=True)
+            if case.provoke == "stale":
+                with socket.socket(socket.AF_UNIX) as dead:
+                    dead.bind(str(rig.daemon.socket))
+        elif case.provoke == "request":
+            rig.crowd.members[0].sock.send(b'{"type":"ping"}\n')
         elif case.provoke == "client":
             with socket.socket(socket.AF_UNIX) as guest, contextlib.suppress(OSError):
                 guest.connect(str(rig.daemon.socket))

@@ -86,7 +86,7 @@ CASES = (
     Case("flock", (ENOLCK, ENOMEM), "socket"),
     Case("epoll_add", (ENOMEM,), "socket", count=1),
     # Readings of the board.
-    Case("open:proc", (EMFILE, ENOMEM, EACCES), "nothing", count=30, quiet=True),
-    Case("open:sys", (EMFILE, EIO, ENOMEM), "nothing", count=10, quiet=True),
+    Case("open:proc", (EMFILE, ENOMEM, EACCES), "nothing", count=8, quiet=True),
+    Case("open:sys", (EMFILE, EIO, ENOMEM), "nothing", count=3, quiet=True),
     Case("listdir:proc", (EMFILE, ENOMEM), "nothing", quiet=True),
 )

@@ -16,8 +16,9 @@ from soak.trend import trend
 from unit import modelkit
 
 SAMPLE_S = 2.0
-WARM_UP = 0.2
-"""Of the samples: caches fill, allocators find their size, the first of everything is imported."""
+WARM_UP, WARM_UP_S = 0.2, 120.0
+"""From this share of the samples, and at least from so long, nothing is concluded: caches fill, allocators find their
+size, the first of everything is imported."""
 
 ALLOWED_KIB_PER_HOUR = 512.0
 """12 MiB a day; what is below cannot be told from an allocator's whims in half an hour."""
@@ -49,7 +50,7 @@ class Soak:
         self.wrong: list[str] = []
 
     def run(self, frames: int, seconds: float) -> None:
-        """Until so many frames were told, or so much time has passed."""
+        """Until so many frames were told and so much time has passed."""
         crowd = Crowd(self.daemon.socket)
         crowd.join(CLIENTS)
         if not crowd.pump(60, lambda: all(crowd.latest[camera] for camera in CAMERAS)):
@@ -57,7 +58,7 @@ class Soak:
         pids = self._pids()
         before = self._told(crowd)
         began_s = time.monotonic()
-        while self.seconds < seconds and self.frames < frames and not self.replaced:
+        while (self.seconds < seconds or self.frames < frames) and not self.replaced and crowd.members:
             crowd.pump(SAMPLE_S)
             self.seconds, self.frames = time.monotonic() - began_s, self._told(crowd) - before
             self.replaced = self._pids() != pids
@@ -87,9 +88,9 @@ class Soak:
         rate = self.frames / self.seconds
         print(f"{self.frames} frames in {self.seconds / 60:.1f} minutes, {rate:.0f} a second")
         for name, samples in self.samples.items():
-            settled = samples[int(WARM_UP * len(samples)) :]
+            settled = [sample for sample in samples[int(WARM_UP * len(samples)) :] if sample[0] >= WARM_UP_S]
             if len(settled) < 10:
-                wrong.append(f"{name}: {len(settled)} samples are too few")
+                wrong.append(f"{name}: {self.seconds:.0f} s are too short to say anything")
                 continue
             slope = trend([(at_s / 3600, held.own_bytes / 1024) for at_s, held in settled])
             hours = 1e6 / rate / 3600

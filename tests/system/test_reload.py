@@ -514,3 +514,19 @@ def test_orders_of_another_user_are_refused(tmp_path_factory: pytest.TempPathFac
             assert daemon.status()["config"]["model.min_score"] == 0.1
     finally:
         shutil.rmtree(folder)
+
+
+def test_other_contents_under_the_same_name_are_taken_up(tmp_path: Path) -> None:
+    path = modelkit.quadrants(tmp_path)
+    settings = Settings(tmp_path / "vigild.toml", path)
+    settings.write()
+    with Daemon(tmp_path) as daemon:
+        running = Running(daemon, settings)
+        before = running.orders.ask(type="status")["model"]["sha256"]
+        other = path.with_suffix(".new")
+        other.write_bytes(path.read_bytes() + bytes(16))
+        other.replace(path)
+        answer = running.reload()
+        assert answer["type"] == "ok" and f"what {path} holds" in answer["message"], answer
+        assert running.orders.ask(type="status")["model"]["sha256"] != before
+        assert running.reload()["message"] == "nothing has changed"

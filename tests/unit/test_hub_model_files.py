@@ -42,3 +42,35 @@ def test_busy_while_a_look_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None
 
     asyncio.run(main())
     assert seen == [True, False]
+
+
+def test_what_goes_wrong_in_the_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ModelFiles()
+
+    def fails() -> list[str]:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(files, "_look", fails)
+    with pytest.raises(OSError, match="the disk is gone"):
+        asyncio.run(files.look())
+    assert not files.busy
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, never, began = ModelFiles(), threading.Event(), threading.Event()
+
+    def hangs() -> list[str]:
+        began.set()
+        never.wait()
+        return []
+
+    monkeypatch.setattr(files, "_look", hangs)
+
+    async def main() -> None:
+        looking = asyncio.ensure_future(files.look())
+        while not began.is_set():
+            await asyncio.sleep(0)
+        looking.cancel()
+
+    asyncio.run(main())  # comes back, though the thread does not
+    never.set()

@@ -53,10 +53,12 @@ class Changes(msgspec.Struct, frozen=True):
     """Everything that differs, in the order of the schema."""
 
     all: tuple[Change, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    """Files of the model that hold something else than what runs, under the same names."""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.all)
+        return bool(self.all or self.rewritten)
 
     @property
     def live(self) -> list[str]:
@@ -65,8 +67,9 @@ class Changes(msgspec.Struct, frozen=True):
 
     @property
     def detector(self) -> list[str]:
-        """Keys and tables for whose sake a new detector takes over."""
-        return [change.key for change in self.all if change.effect == "detector"]
+        """Keys and tables, and contents of files, for whose sake a new detector takes over."""
+        keys = [change.key for change in self.all if change.effect == "detector"]
+        return keys + [f"what {path} holds" for path in self.rewritten]
 
     @property
     def restart(self) -> list[str]:

@@ -195,8 +195,7 @@ class Api:
         hub = self._hub
         changes = diff(hub.config, new)
         if other_contents and not changes.detector:
-            files = [f"what {path} holds" for path in other_contents]
-            changes = msgspec.structs.replace(changes, detector=files)
+            changes = msgspec.structs.replace(changes, rewritten=tuple(other_contents))
         if not changes:
             return "nothing has changed"
         self._refuse_unknown_labels(new, changes)

@@ -11,8 +11,10 @@ Reading a large network takes a small board half a second: it is done in a threa
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vigild.catalogue.contents import Contents, Fingerprint, Watcher
 from vigild.config.schema import ModelConfig
@@ -26,12 +28,30 @@ T = TypeVar("T")
 
 
 async def _aside(call: Callable[[], T]) -> T:
-    """In a thread; in the event loop where none can be started (TasksMax=, no memory): better late than not at all."""
+    """In a thread that nobody waits for at the end: a disk that does not answer must not keep the daemon from stopping.
+
+    In the event loop where no thread can be started (TasksMax=, no memory): better late than not at all.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def tell(set_outcome: Callable[[Any], None], value: object) -> None:
+        if not outcome.done():  # whoever asked may be gone
+            set_outcome(value)
+
+    def run() -> None:
+        try:
+            told: tuple[Callable[[Any], None], object] = (outcome.set_result, call())
+        except Exception as error:
+            told = (outcome.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon has stopped meanwhile
+            loop.call_soon_threadsafe(tell, *told)
+
     try:
-        running = asyncio.get_running_loop().run_in_executor(None, call)
+        threading.Thread(target=run, name="model files", daemon=True).start()
     except RuntimeError:
         return call()
-    return await running
+    return await outcome
 
 
 class ModelFiles:
