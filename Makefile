@@ -104,7 +104,7 @@ HAS_TFLITE = $(shell $(PYTHON) -c 'import sys; print(sys.version_info < (3, 12))
 
 test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
 	$(if $(filter True,$(HAS_TFLITE)),\
-	  $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS),\
+	  $(call tests,$(TFLITE_VENV)/bin/python,$(RUNTIME_TESTS)),\
 	  @echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)")
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.

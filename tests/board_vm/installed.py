@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,12 @@ SOCKET = "/run/vigild/vigild.sock"
 STICK = "/dev/vdb"
 """Holds the bundle."""
 GROUP = "/sys/fs/cgroup/system.slice/vigild.service"
+GROWTH = """
+import os, sys
+open("/proc/self/oom_score_adj", "w").write("-1000")
+open(sys.argv[2] + "/cgroup.procs", "w").write(str(os.getpid()))
+b"x" * int(sys.argv[1])
+"""
 WINDOW_S = 400
 """For the gate: the first start writes its .pyc files, and every instruction is emulated."""
 
@@ -71,6 +78,10 @@ class Installed:
     def limit(self, high: int | str, most: int | str) -> None:
         """Bytes, or "infinity"; until the next reboot or `unlimit`."""
         self.board.run(f"systemctl set-property --runtime vigild.service MemoryHigh={high} MemoryMax={most}")
+
+    def grow(self, size: int) -> None:
+        """So many bytes more in the service's control group for a moment, by something the kernel never kills."""
+        self.board.run(f"python3 -c {shlex.quote(GROWTH)} {size} {GROUP}")
 
     def unlimit(self) -> None:
         self.board.run("rm -rf /run/systemd/system.control/vigild.service.d; systemctl daemon-reload")
