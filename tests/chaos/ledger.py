@@ -129,8 +129,8 @@ class Ledger:
         client = self.rig.crowd.members[0] if self.rig.crowd.members else None
         kept_back = client.dropped if client is not None else 0
         print(
-            f"  {EVERY}: {len(told)} frames told, {missing} missing: {unreadable} could not be read, at most {kept_back} "
-            "were dropped because the client read too slowly"
+            f"  {EVERY}: {len(told)} frames told, {missing} missing: {unreadable} could not be read, up to {kept_back} "
+            "dropped because the client read too slowly"
         )
         if missing > unreadable + kept_back:
             gaps = [(a, b) for a, b in itertools.pairwise(told) if b != a + 1]
