@@ -99,10 +99,13 @@ RUNTIME_TESTS := $(wildcard tests/unit/test_model_*.py tests/unit/test_detector_
   tests/unit/test_selftest_conduct.py \
   tests/system/test_replay.py tests/system/test_accuracy.py tests/system/test_selftest.py
 
-test-tflite:
-	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
-	  $(MAKE) --no-print-directory $(TFLITE_VENV)/.ready && $(TFLITE_VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(RUNTIME_TESTS); \
-	else echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)"; fi
+# tflite-runtime's last wheel is for Python 3.11.
+HAS_TFLITE = $(shell $(PYTHON) -c 'import sys; print(sys.version_info < (3, 12))' 2>/dev/null)
+
+test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
+	$(if $(filter True,$(HAS_TFLITE)),\
+	  $(call tests,$(TFLITE_VENV)/bin/python,$(RUNTIME_TESTS)),\
+	  @echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)")
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
 test-container: setup

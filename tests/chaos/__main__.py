@@ -48,9 +48,14 @@ def _run(rig: Rig, minutes: float, seed: int) -> Ledger:
         rig.crowd.pump(chance.uniform(0.1, 1.5))
         (fault,) = chance.choices(FAULTS, [fault.weight for fault in FAULTS])
         fault_s = time.monotonic()
-        with fault.begin(rig, chance) as said:
-            if fault.stops_hub:
-                rig.crowd.excused_until_s = time.monotonic() + 5.0
+        try:
+            with fault.begin(rig, chance) as said:
+                if fault.stops_hub:
+                    rig.crowd.excused_until_s = time.monotonic() + 5.0
+        except (OSError, RuntimeError, AssertionError) as error:
+            # What was asked of the daemon in the course of it failed: that is a finding, and the run goes on.
+            ledger.wrong.append(f"{fault.name}: {error!r}"[:1000])
+            continue
         over_s = time.monotonic()
         back = rig.all_deliver(GIVE_UP_S)
         ledger.note(fault, said, fault_s, time.monotonic() - over_s if back else None)

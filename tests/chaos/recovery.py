@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import statistics
 import tempfile
@@ -24,12 +25,16 @@ DEADLINE_S = 1.0
 """Of a stage (`fleet.deadlines.INVOKE_FLOOR_S`): what a stopped worker may take until it is taken for hung."""
 GIVE_UP_S = 60.0
 
+SLOW_S = 10.0
+"""What takes longer is printed by itself, to be found in the log."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kills and stops of workers, timed.")
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where the daemon's log goes")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vigild-recovery-") as folder:
         rig = Rig(Path(folder), args.clients, every=False)
@@ -38,6 +43,8 @@ def main() -> int:
             wrong = rig.crowd.wrong
             still = len(rig.crowd.members)
             rig.crowd.close()
+        if args.keep is not None:
+            shutil.copy(rig.daemon.log, args.keep)
     return _report(took, wrong, still, args.clients)
 
 
@@ -61,7 +68,14 @@ def _attack(rig: Rig, faults: int, chance: random.Random) -> dict[str, list[floa
 
         if not rig.crowd.pump(GIVE_UP_S, again):
             raise RuntimeError(f"no detection for {GIVE_UP_S:.0f} s after {number.name} of {name}")
-        took.setdefault(number.name, []).append((time.monotonic_ns() - began_ns) / 1e9)
+        took_s = (time.monotonic_ns() - began_ns) / 1e9
+        took.setdefault(number.name, []).append(took_s)
+        if took_s > SLOW_S:
+            told_s, at = (told_ns - began_ns) / 1e9, time.strftime("%H:%M:%S")
+            print(
+                f"{at}  {number.name} to {name} ({workers[name]}): {took_s:.2f} s, told after {told_s:.2f} s",
+                flush=True,
+            )
     return took
 
 

@@ -18,6 +18,9 @@ EVERY = "belt"
 """The folder that is read with `pace = "every"`: of it each frame is told once, whatever dies."""
 CAMERAS = (*LIVE, EVERY)
 
+SOCKET_BACK_S = 10.0
+"""2 s are promised for a socket file that was taken away, on a machine that has nothing else to do."""
+
 
 def configuration(pictures: Path | None) -> str:
     live = "".join(f'[camera.{name}]\nsource = "testcard"\nfps = {fps}\n' for name, fps in LIVE.items())
@@ -55,7 +58,9 @@ class Rig:
         return self.crowd.pump(within_s, lambda: all(self.crowd.latest[name] > now_ns for name in self.cameras))
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """One request over a connection of its own."""
+        """One request over a connection of its own. The socket's file may be gone for a moment, but not for long."""
+        if not self.crowd.pump(SOCKET_BACK_S, self.daemon.answers):
+            raise RuntimeError(f"nobody answers at the socket for {SOCKET_BACK_S:.0f} s")
         client = Client(self.daemon.socket)
         try:
             return client.ask(**request)

@@ -138,6 +138,7 @@ class Daemon:
         self._python = python
         self._module = module
         self._clients: list[Client] = []
+        self._cameras = ""
         self.process: subprocess.Popen[bytes] | None = None
         if config:
             self.config.write_text(config)
@@ -216,6 +217,19 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
 
     # ---- talking and looking
+
+    @classmethod
+    def without_cameras(cls, folder: Path, config: str, *args: str, **more: Any) -> Daemon:
+        """With `config` but for its cameras, which come with `add_cameras`: then a client can see the first frame."""
+        at = config.index("[camera.")
+        daemon = cls(folder, f"[daemon]\nallow_no_cameras = true\n{config[:at]}", *args, **more)
+        daemon._cameras = config[at:]
+        return daemon
+
+    def add_cameras(self) -> None:
+        """Put the cameras into the file, and have it read again."""
+        self.config.write_text(self.config.read_text() + self._cameras)
+        self.signal(signal.SIGHUP)
 
     def connect(self, receive_buffer: int | None = None) -> Client:
         client = Client(self.socket, receive_buffer)

@@ -40,13 +40,12 @@ def run_folder(tmp_path: Path, folder: Path, model: Path, **model_keys: Any) -> 
     """Every picture of a folder through the daemon: file name -> its `detections` message."""
     keys = {"min_score": 0.0, "max_results": 100, **model_keys}
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
-    # The folder appears only when the client is watching: until then the camera has nothing to open.
-    later = tmp_path / "pictures"
-    config = f'[model]\npath = "{model}"\n{lines}\n[camera.c]\nsource = "images:{later}"\npace = "every"\n'
-    with Daemon(tmp_path, config) as daemon:
+    # The camera comes only when the client is watching.
+    config = f'[model]\npath = "{model}"\n{lines}\n[camera.c]\nsource = "images:{folder}"\npace = "every"\n'
+    with Daemon.without_cameras(tmp_path, config) as daemon:
         client = daemon.connect()
         client.watch(empty=True)
-        later.symlink_to(folder)
+        daemon.add_cameras()
         got = {}
         for message in client.stream(timeout_s=240):
             if message["type"] == "detections":

@@ -54,11 +54,11 @@ class Killer:
 
 
 def start_watching(daemon: Daemon, hidden: Path, source: Path) -> Client:
-    """A client that watches before the first frame can come: the source only appears now."""
+    """A client that watches before the first frame can come: the camera only comes now."""
     client = daemon.connect()
     client.watch(empty=True)
-    client.until(lambda m: m.get("kind") == "camera_lost")
     hidden.rename(source)
+    daemon.add_cameras()
     return client
 
 
@@ -71,7 +71,7 @@ def test_a_folder_exactly_once_and_in_order(
     names = sorted(path.name for path in large_pictures.iterdir())
     (tmp_path / "hidden").symlink_to(large_pictures)
     source = tmp_path / "pictures"
-    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
         client = start_watching(daemon, tmp_path / "hidden", source)
         killer = Killer(daemon, victim or "", times)
         results = read_to_the_end(client, killer)
@@ -107,7 +107,7 @@ def test_a_folder_exactly_once_through_a_change_of_model(tmp_path: Path, model: 
     repeat(large_pictures, tmp_path / "hidden", 4)
     source = tmp_path / "pictures"
     other = modelkit.quadrants(tmp_path, dtype="int8", name="other.tflite")
-    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
         orders = daemon.connect()
         client = start_watching(daemon, tmp_path / "hidden", source)
 
@@ -136,7 +136,7 @@ def repeat(pictures: Path, folder: Path, times: int) -> None:
 def test_a_video_exactly_once_and_in_order(tmp_path: Path, model: Path, victim: str | None) -> None:
     write_video(tmp_path / "hidden.avi", 120, (320, 240))
     source = tmp_path / "clip.avi"
-    with Daemon(tmp_path, config(model, str(source), pace='"every"'), "--exit-at-end") as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, str(source), pace='"every"'), "--exit-at-end") as daemon:
         client = start_watching(daemon, tmp_path / "hidden.avi", source)
         killer = Killer(daemon, victim or "", int(victim is not None))
         results = read_to_the_end(client, killer)
@@ -169,7 +169,7 @@ def test_a_loop_goes_round(tmp_path: Path, model: Path, victim: str | None) -> N
 def test_without_exit_at_end_the_daemon_stays(tmp_path: Path, model: Path) -> None:
     write_pictures(tmp_path / "hidden", 3)
     source = tmp_path / "pictures"
-    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"')) as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, f"images:{source}", pace='"every"')) as daemon:
         client = start_watching(daemon, tmp_path / "hidden", source)
         assert len(read_to_the_end(client)) == 3
         late = daemon.connect()
@@ -204,7 +204,7 @@ def test_a_client_that_reads_nothing_costs_the_others_no_frame(
     # Large enough to keep the daemon's pace below what the other client can read on a busy machine.
     repeat(large_pictures, tmp_path / "hidden", 8)
     source = tmp_path / "pictures"
-    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"')) as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, f"images:{source}", pace='"every"')) as daemon:
         deaf = daemon.connect()
         deaf.watch(empty=True)
         client = start_watching(daemon, tmp_path / "hidden", source)
@@ -279,7 +279,7 @@ def slow_dropped(daemon: Daemon) -> int:
 def test_the_last_results_wait_for_a_client_that_is_behind(tmp_path: Path, model: Path) -> None:
     write_pictures(tmp_path / "hidden", 150, (64, 64))
     source = tmp_path / "pictures"
-    with Daemon(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
+    with Daemon.without_cameras(tmp_path, config(model, f"images:{source}", pace='"every"'), "--exit-at-end") as daemon:
         client = start_watching(daemon, tmp_path / "hidden", source)
         client.until("detections")
         daemon.wait_for(lambda: not daemon.running("vigild.camera"))

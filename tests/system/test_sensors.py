@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from harness import TIMEOUT_S, Daemon
 
 from boardkit import flip, jetson_orin, raspberry_pi_5, write
+from vigild.budget.thermal_model import begin, learn
+from vigild.hub.learned import Learned
 
 
 def command(*arguments: str) -> list[str]:
@@ -78,6 +81,22 @@ def test_one_object_for_programs(tmp_path: Path, config: str) -> None:
 def test_nothing_to_read(tmp_path: Path, config: str) -> None:
     told = sensors("--once", "--config", config, "--sysfs-root", str(tmp_path))
     assert "no sensor found: the temperature budget is not held" in told and "nothing can be read" in told
+
+
+def test_what_was_learned(tmp_path: Path, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    board = tmp_path / "board"
+    board.mkdir()
+    arguments = ("--once", "--model", "--config", config, "--sysfs-root", str(board))
+    assert "nothing was learned of this board yet" in sensors(*arguments)
+    model = begin("int8-256, 1 threads, xnnpack", full_load=20.0, celsius=40.0)
+    for _ in range(600):
+        model = learn(model, celsius=60.0, load=20.0, seconds=1.0)
+    Learned(board).save(model)
+    shown = " ".join(sensors(*arguments).split())
+    assert re.search(r"model [\d.]+ ± [\d.]+ fps of int8-256, 1 threads, xnnpack", shown), shown
 
 
 def test_lines_for_another_program(tmp_path: Path, config: str) -> None:

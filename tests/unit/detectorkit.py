@@ -16,7 +16,7 @@ from vigild.detector.filter import Filter
 from vigild.detector.model import Model, load
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, socketpair
-from vigild.ipc.messages import AttachDetector, Detection, Exit, FromDetector, LoadModel, ModelReady, Result
+from vigild.ipc.messages import AttachDetector, Exit, FromDetector, LoadModel, ModelReady, RawDetection, Result
 from vigild.ipc.progress import Progress
 from vigild.ipc.ring import FilledSlot, RingWriter, make_memfd
 from vigild.tensor import TensorSpec
@@ -149,7 +149,7 @@ def load_model(path: Path | str, delegate: str = "xnnpack", **config: Any) -> Mo
     return load(ModelConfig(path=str(path), **config), delegate, RUNTIME)
 
 
-def detect(model: Model, tensor: np.ndarray, min_score: float = 0.5, **filter_: Any) -> list[Detection]:
+def detect(model: Model, tensor: np.ndarray, min_score: float = 0.5, **filter_: Any) -> list[RawDetection]:
     """What a model sees in an input tensor."""
     model.input_view()[...] = tensor.reshape(model.spec.shape)
     model.interpreter.invoke()

@@ -277,7 +277,7 @@ class World:
                 link=link.link if link else 0, camera=camera, frame=number, after=number - 1,
                 captured_ns=self.clock.ns - 20_000_000, wall_ns=self.clock.wall_ns(), width=640, height=480,
                 decode_ns=1, convert_ns=1, wait_ns=1, copy_ns=1, invoke_ns=5_000_000, post_ns=1,
-                detections=[ipc.Detection("person", 0, score, (0.1, 0.1, 0.2, 0.2))],
+                detections=[ipc.RawDetection("person", 0, score, (0.1, 0.1, 0.2, 0.2))],
             )
         )  # fmt: skip
         return number

@@ -13,7 +13,7 @@ from vigild import terminal
 from vigild.fleet.limits import Limits
 from vigild.hub.console import introduction, line
 from vigild.hub.state import State
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.terminal import Screen
 
 WIDTHS = (20, 40, 60, 80, 132)
@@ -33,7 +33,7 @@ def replaced(state: State, **camera: Any) -> State:
 
 
 def seeing(state: State) -> State:
-    found = [Detection(f"person {n}", 1, 0.9, (0.0, 0.0, 0.5, 0.5)) for n in range(6)]
+    found = [RawDetection(f"person {n}", 1, 0.9, (0.0, 0.0, 0.5, 0.5)) for n in range(6)]
     return replaced(state, status="ok", reason="", seen=found)
 
 

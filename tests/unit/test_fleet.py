@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vigild.config.schema import ModelConfig
 from vigild.fleet.slot import SlotState
-from vigild.fleet.takeover import Refused
+from vigild.fleet.takeover import NotReplaced
 from vigild.ipc import messages as ipc
 from vigild.ipc.progress import Stage
 from vigild.wire import messages as wire
@@ -161,7 +161,7 @@ def test_a_replacement_that_cannot_be_started_is_refused_in_words() -> None:
     outcome: list[Any] = []
     world.hub.fleet.replace(ModelConfig(path="/other.tflite"), outcome.append)
     world.run(1)
-    assert isinstance(outcome[0], Refused) and "cannot be started" in str(outcome[0])
+    assert isinstance(outcome[0], NotReplaced) and "cannot be started" in str(outcome[0])
     world.gives()
     assert world.status() == "ok"
 

@@ -92,3 +92,16 @@ def test_only_stages_with_a_limit_can_be_overdue() -> None:
     assert overdue(Stage.GRAB, 1, 1 * second_ns, limits) is None
     assert overdue(Stage.BACKOFF, 1, 1000 * second_ns, limits) is None
     assert overdue(Stage.GRAB, 0, 1000 * second_ns, limits) is None, "not started yet"
+
+
+def test_a_slow_first_invoke_gives_some_time_and_not_for_long() -> None:
+    deadline = InvokeDeadline()
+    deadline.expect(7.0)
+    assert deadline.seconds == 14.0, "eight times would leave one that hangs alone for a minute"
+    for _ in range(63):
+        deadline.observe(0.1)
+    assert deadline.seconds == 14.0
+    deadline.observe(0.1)
+    assert deadline.seconds == 1.0
+    deadline.expect(0.2)
+    assert deadline.seconds == 1.0

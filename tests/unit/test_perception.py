@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vigild.ipc.messages import Detection, Result
+from vigild.ipc.messages import RawDetection, Result
 from vigild.minscores import MinScores
 from vigild.perception.chain import Chain
 from vigild.perception.filter import Filter
@@ -17,18 +17,18 @@ from vigild.perception.order import WAIT_S, Order
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def detection(label: str, score: float) -> Detection:
-    return Detection(label, 0, score, WHOLE)
+def detection(label: str, score: float) -> RawDetection:
+    return RawDetection(label, 0, score, WHOLE)
 
 
-def result(frame: int, after: int = 0, detections: list[Detection] | None = None) -> Result:
+def result(frame: int, after: int = 0, detections: list[RawDetection] | None = None) -> Result:
     return Result(
         link=1, camera="front", frame=frame, after=after, captured_ns=0, wall_ns=0, width=640, height=480, decode_ns=0,
         convert_ns=0, wait_ns=0, copy_ns=0, invoke_ns=0, post_ns=0, detections=detections or [],
     )  # fmt: skip
 
 
-def seen(*detections: Detection, truncated: bool = False) -> Observation:
+def seen(*detections: RawDetection, truncated: bool = False) -> Observation:
     best_first = sorted(detections, key=lambda d: -d.score)
     given = result(1, detections=best_first)
     given.truncated = truncated

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vigild.geometry import Box, iou
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.selftest.conduct import Outcome
 from vigild.selftest.judge import Agreement, Truth, against_plain, against_truth
 from vigild.selftest.report import as_json, lines, passed, verdict
@@ -18,11 +18,11 @@ LEFT: Box = (0.1, 0.1, 0.3, 0.3)
 RIGHT: Box = (0.6, 0.1, 0.8, 0.3)
 
 
-def seen(label: str, box: Box, score: float = 0.9) -> Detection:
-    return Detection(label, 0, score, box)
+def seen(label: str, box: Box, score: float = 0.9) -> RawDetection:
+    return RawDetection(label, 0, score, box)
 
 
-def card(*detections: Detection) -> Card:
+def card(*detections: RawDetection) -> Card:
     """A star at the left and a circle at the right."""
     return Card([("star", LEFT), ("circle", RIGHT)], list(detections), 1.0)
 
@@ -65,7 +65,7 @@ def test_iou_of_boxes_that_only_touch() -> None:
         ([seen("person", LEFT)], 0, 1),
     ],
 )
-def test_truth(detections: list[Detection], found: int, invented: int) -> None:
+def test_truth(detections: list[RawDetection], found: int, invented: int) -> None:
     truth = against_truth([card(*detections)])
     assert (truth.objects, truth.found, truth.invented) == (2, found, invented)
     assert truth.right == (found == 2 and invented == 0), "of two objects, none may be missed or invented"
@@ -104,7 +104,7 @@ def test_the_same_results_agree() -> None:
         ([seen("star", LEFT), seen("star", RIGHT, 0.4)], 0.0, 1.0),
     ],
 )
-def test_what_differs_is_found_from_either_side(other: list[Detection], score: float, overlap: float) -> None:
+def test_what_differs_is_found_from_either_side(other: list[RawDetection], score: float, overlap: float) -> None:
     one = [card(seen("star", LEFT))]
     for pair in ((one, [card(*other)]), ([card(*other)], one)):
         agreement = against_plain(*pair)

@@ -172,7 +172,7 @@ class MemoryReader:
             stall = read_pressure(Path(self._group.path) / "memory.pressure")
             if stall is not None:
                 return stall, "cgroup"
-        stall = read_pressure(self._proc / "pressure/memory")
+        stall = read_pressure(self._board.root / "proc/pressure/memory")
         return (stall, "psi") if stall is not None else (None, "none")
 
 

@@ -130,7 +130,10 @@ def build(
         full = _full([by_name[name] for name in names], point)
         floor = min(min_fps * len(names), full) if "fps" in give_up else full
         stage = rungs[-1].stage + (means != "threads") if rungs else 0
-        rungs.append(Rung(point=point, cameras=names, gives_up=means, stage=stage, floor_fps=floor, full_fps=full))
+        rung = Rung(point=point, cameras=names, gives_up=means, stage=stage, floor_fps=floor, full_fps=full)
+        # One that cannot go below the one above it gives nothing up: its floors are what it can carry.
+        if not rungs or rung.floor_load <= rungs[-1].floor_load or "fps" not in give_up:
+            rungs.append(rung)
     return Ladder(rungs=tuple(rungs))
 
 

@@ -20,12 +20,14 @@ from vigild.board.budgets import Budgets, Configured, resolve
 from vigild.board.reader import BoardReader
 from vigild.board.readings import Frequency, Readings
 from vigild.board.thermal import Trip
+from vigild.budget import thermal_model
 from vigild.cli.talk import EXIT_FAILED, EXIT_NO_DAEMON, add_socket_argument
 from vigild.client import Client, NoDaemon, ProtocolError, Refused
 from vigild.config.load import from_command_line
 from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_size, parse_temperature
 from vigild.figures import mebibytes
+from vigild.hub.learned import Learned
 from vigild.plain import name as plain
 from vigild.terminal import Screen
 
@@ -42,6 +44,8 @@ class Process(msgspec.Struct, frozen=True):
     pids: dict[str, int]
     configured: Configured
     words: str
+    learned: str = ""
+    """What a running daemon says that this board could hold for ever."""
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +59,17 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     coolers: list[Cooler]
     firmware: str
     """How a Raspberry Pi's firmware is asked; empty: it is not, or does not answer."""
+    model: str = ""
+    """With --model: what was learned of how the board warms, in words."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="one table, not one each second")
     how.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    parser.add_argument(
+        "--model", action="store_true", help="also what was learned of how the board warms: the rate it holds for ever"
+    )
     parser.add_argument("--config", metavar="FILE", help="budgets of this configuration, not of a running daemon")
     parser.add_argument(
         "-o",
@@ -97,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
             trips=board.trips(),
             coolers=board.coolers(),
             firmware=board.firmware.way,
+            model=(process.learned or _kept(Path(args.sysfs_root), budgets)) if args.model else "",
         )
 
     _settle(board)
@@ -129,7 +139,9 @@ def _process(args: argparse.Namespace) -> Process:
                 raise
         else:
             pids = {worker.name: worker.pid for worker in answer.health.workers if worker.pid}
-            return Process({"hub": answer.pid, **pids}, _configured(answer.config), f"answers at {answer.socket}")
+            learned = answer.health.budget.board if answer.health.budget is not None else ""
+            words = f"answers at {answer.socket}"
+            return Process({"hub": answer.pid, **pids}, _configured(answer.config), words, learned)
     config = from_command_line(config=args.config, source=None, model=None, overrides=args.overrides)
     words = f"the budgets are those of {args.config}" if args.config else "none answers; the budgets are the defaults"
     return Process({}, config.budget, words)
@@ -146,6 +158,14 @@ def _configured(settings: Mapping[str, object]) -> BudgetConfig:
         return BudgetConfig()  # of a later release, which writes them differently
 
 
+def _kept(root: Path, budgets: Budgets) -> str:
+    """What an earlier run learned of this board, against the budget of now."""
+    model = Learned(root).load()
+    if model is None:
+        return "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes"
+    return thermal_model.describe(thermal_model.believe(model), budgets.temperature, 1.0, model.unit, model.full_load)
+
+
 def _settle(board: Board) -> None:
     """Ask the firmware, and wait for its first answer: vcgencmd is a process."""
     until = time.monotonic() + FIRMWARE_S
@@ -159,7 +179,7 @@ def _settle(board: Board) -> None:
 
 
 def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tuple
-    """One screen. A further section (as what was learned of the board) is a further line here."""
+    """One screen. A further section is a further line here."""
     sections: tuple[tuple[str, Iterator[str]], ...] = (
         ("board", iter([shown.board or "it does not say what it is"])),
         ("daemon", iter([shown.daemon])),
@@ -169,6 +189,7 @@ def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tup
         ("frequency", iter([_frequency(shown.readings.frequency)])),
         ("memory", _memory(shown)),
         ("budgets", _budgets(shown.budgets)),
+        ("model", iter([shown.model] if shown.model else [])),
     )
     lines: list[str] = []
     for head, rows in sections:

@@ -22,7 +22,7 @@ from vigild.detector.decode_postprocess import place
 from vigild.detector.errors import BadOutput
 from vigild.detector.filter import Filter
 from vigild.geometry import View
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 
 MAX_CANDIDATES = 1000
 """Scores above the threshold that are looked at, best first. A street scene has about 40 at 0.3; a
@@ -71,7 +71,7 @@ class AnchorDecoder:
         """By class: the score to reach."""
         self._bounds_of: Filter | None = None
 
-    def __call__(self, view: View, filter_: Filter) -> tuple[list[Detection], bool]:
+    def __call__(self, view: View, filter_: Filter) -> tuple[list[RawDetection], bool]:
         """(detections best first, whether max_results cut some off). Raises BadOutput."""
         table = self._scores.view()
         anchors, classes, values = self._candidates(table.reshape(-1, table.shape[-1]), filter_)
@@ -86,13 +86,13 @@ class AnchorDecoder:
         corners, kept = self._best(anchors[:FIRST_LOOK], classes[:FIRST_LOOK], filter_.max_results + 1)
         if len(kept) <= filter_.max_results and len(values) > FIRST_LOOK:
             corners, kept = self._best(anchors, classes, filter_.max_results + 1)
-        found: list[Detection] = []
+        found: list[RawDetection] = []
         for at in kept:
             label = filter_.label(int(classes[at]))
             ymin, xmin, ymax, xmax = corners[at].tolist()
             box = place(xmin, ymin, xmax, ymax, view)
             if label is not None and box is not None:
-                found.append(Detection(label, int(classes[at]), min(float(values[at]), 1.0), box))
+                found.append(RawDetection(label, int(classes[at]), min(float(values[at]), 1.0), box))
         return found[: filter_.max_results], len(found) > filter_.max_results
 
     def _best(self, anchors: Any, classes: Any, most: int) -> tuple[Any, list[int]]:

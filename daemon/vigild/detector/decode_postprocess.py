@@ -19,7 +19,7 @@ from vigild.detector.errors import BadOutput, BoxesOutside
 from vigild.detector.filter import Filter
 from vigild.detector.outputs import PostProcessLayout
 from vigild.geometry import View
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 
 Read = Callable[[], list[float]]
 """Real values of an output tensor, flat."""
@@ -112,7 +112,7 @@ class PostProcessDecoder:
         self._rows_per_count = layout.rows_per_count
         self._order = layout.box_order
 
-    def __call__(self, view: View, filter_: Filter) -> tuple[list[Detection], bool]:
+    def __call__(self, view: View, filter_: Filter) -> tuple[list[RawDetection], bool]:
         """(detections best first, whether max_results cut some off). Raises BadOutput."""
         count = self._count()[0]
         if not count > -1.0:
@@ -130,7 +130,7 @@ class PostProcessDecoder:
             return [], False
         boxes, classes = self._boxes(), self._classes()
         left, top, right, bottom = self._order
-        found: list[Detection] = []
+        found: list[RawDetection] = []
         outside = 0
         for row in picked:
             score, class_ = scores[row], classes[row]
@@ -145,7 +145,7 @@ class PostProcessDecoder:
             known = self._unit.relative(given) if score >= _TELLING_SCORE else given
             box = place(*known, view) if known is not None else None
             if box is not None:
-                found.append(Detection(label, number, min(score, 1.0), box))
+                found.append(RawDetection(label, number, min(score, 1.0), box))
             outside += known is None
         if outside and not found:
             raise BoxesOutside("all boxes that the model gives lie far outside of the picture")
@@ -153,5 +153,5 @@ class PostProcessDecoder:
         return found[: filter_.max_results], len(found) > filter_.max_results
 
 
-def _score(detection: Detection) -> float:
+def _score(detection: RawDetection) -> float:
     return detection.score

@@ -17,7 +17,7 @@ from vigild.detector.filter import Filter
 from vigild.detector.interpreter import Interpreter
 from vigild.detector.outputs import PostProcessLayout, RawLayout
 from vigild.geometry import View
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.log import logger
 from vigild.tensor import TensorSpec
 
@@ -27,7 +27,7 @@ log = logger("detector")
 class Decode(Protocol):
     """Output tensors to detections: (best first, whether max_results cut some off). Raises BadOutput."""
 
-    def __call__(self, view: View, filter_: Filter, /) -> tuple[list[Detection], bool]: ...
+    def __call__(self, view: View, filter_: Filter, /) -> tuple[list[RawDetection], bool]: ...
 
 
 def build(

@@ -30,6 +30,8 @@ worker's heartbeat may is no busy machine either."""
 
 INVOKE_FLOOR_S = 1.0
 INVOKE_P99_FACTOR = 8.0
+FIRST_FACTOR = 2.0
+"""Of the first invoke, which packs weights and takes longer than those that follow, until enough of these are known."""
 _SAMPLES = 512
 _REFRESH = 64
 
@@ -43,6 +45,7 @@ class InvokeDeadline:
     def __init__(self) -> None:
         self._samples: deque[float] = deque(maxlen=_SAMPLES)
         self._p99_s = 0.0
+        self._first_s = 0.0
         self._seen = 0
         self._kills = 0
 
@@ -54,10 +57,13 @@ class InvokeDeadline:
         if invoke_s > self._p99_s or self._seen % _REFRESH == 0:
             ordered = sorted(self._samples)
             self._p99_s = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+        if self._seen % _REFRESH == 0:
+            self._first_s = 0.0
 
     def expect(self, invoke_s: float) -> None:
-        """How long the first one took, which may well be longer than those that follow."""
-        self._p99_s = max(self._p99_s, invoke_s)
+        """How long the first one took, of a process that was just started."""
+        self._first_s = invoke_s
+        self._seen = 0
 
     def killed(self) -> None:
         """The worker was killed for missing it."""
@@ -65,7 +71,8 @@ class InvokeDeadline:
 
     @property
     def seconds(self) -> float:
-        return float(max(INVOKE_FLOOR_S, INVOKE_P99_FACTOR * self._p99_s) * 2.0 ** min(self._kills, 6))
+        usual_s = max(INVOKE_FLOOR_S, INVOKE_P99_FACTOR * self._p99_s, FIRST_FACTOR * self._first_s)
+        return float(usual_s * 2.0 ** min(self._kills, 6))
 
 
 DETECTOR_LIMITS_S: dict[Stage, float] = {

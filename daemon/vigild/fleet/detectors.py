@@ -24,7 +24,7 @@ from vigild.fleet.clock import Clock
 from vigild.fleet.process import Starter
 from vigild.fleet.restarts import Restarts
 from vigild.fleet.slot import Slot, SlotState
-from vigild.fleet.takeover import Climb, Done, HandOver, Refused, Replacement, Takeover, lowered_for
+from vigild.fleet.takeover import Climb, Done, HandOver, NotReplaced, Replacement, Takeover, lowered_for
 from vigild.ipc.messages import ModelReady, Result
 
 
@@ -171,7 +171,7 @@ class Detectors:
         the old one has let go; where it is demanded, the old one has to go first.
         """
         if self._replacing:
-            done(Refused("busy", "another model is being loaded; wait until it has taken over or was refused"))
+            done(NotReplaced("busy", "another model is being loaded; wait until it has taken over or was refused"))
             return
         for takeover in list(self.takeovers):
             # An attempt to get back up the ladder: what was asked for comes first.

@@ -25,7 +25,7 @@ WITHOUT_A_FRAME_S = 3.0
 """How long a candidate that is ready may wait for a frame before it takes over without one."""
 
 
-class Refused(Exception):
+class NotReplaced(Exception):
     """The model cannot be used: `code` for programs, the text for people."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -33,11 +33,11 @@ class Refused(Exception):
         self.code = code
 
 
-Done = Callable[[ModelReady | Refused], None]
+Done = Callable[[ModelReady | NotReplaced], None]
 """Told once, how it came out."""
 
 
-def _nobody(_: ModelReady | Refused) -> None:
+def _nobody(_: ModelReady | NotReplaced) -> None:
     """Asked for it: an attempt of the daemon's own."""
 
 
@@ -76,9 +76,9 @@ class Takeover:
     def withdraw(self, code: str, why: str) -> None:
         """Something else comes first."""
         self.candidate.stop()
-        self._finish(Refused(code, why))
+        self._finish(NotReplaced(code, why))
 
-    def _finish(self, outcome: ModelReady | Refused) -> None:
+    def _finish(self, outcome: ModelReady | NotReplaced) -> None:
         if not self._over:
             self._over = True
             self._done(outcome)
@@ -141,7 +141,7 @@ class Replacement(Takeover):
         else:
             code = "delegate" if slot.delegate_failed else "crashed"
             reason = f"the new detector {reason}"
-        self._finish(Refused(code, reason))
+        self._finish(NotReplaced(code, reason))
         return reason
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import vigild
 from vigild.config.keys import flatten
 from vigild.hub.state import CameraState, Latency, State, WorkerState
-from vigild.ipc.messages import Detection, ModelReady
+from vigild.ipc.messages import ModelReady, RawDetection
 from vigild.wire import messages as wire
 
 
-def detections(found: list[Detection]) -> list[wire.Detection]:
+def detections(found: list[RawDetection]) -> list[wire.Detection]:
     """As clients see them: a box to 1e-5 of the frame (half a pixel of an 8K one is 6e-5)."""
     return [
         wire.Detection(

@@ -23,7 +23,7 @@ from vigild.config.rules import unknown_labels
 from vigild.config.schema import OF_ONE_MODEL, Config, ModelConfig
 from vigild.config.source import absent
 from vigild.fleet import events
-from vigild.fleet.takeover import Refused
+from vigild.fleet.takeover import NotReplaced
 from vigild.hub import answers
 from vigild.hub.hub import Hub
 from vigild.hub.model_files import ModelFiles
@@ -208,7 +208,7 @@ class Api:
                 outcome = await self._replace(new.model)
             finally:
                 hub.keeper.asked_for_model(False)
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, NotReplaced):
                 raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)
         text = changes.describe()
@@ -226,10 +226,10 @@ class Api:
         if unknown := unknown_labels(new.model, model.labels):
             raise RequestError("invalid", "; ".join(unknown))
 
-    async def _replace(self, config: ModelConfig) -> ModelReady | Refused:
-        outcome: asyncio.Future[ModelReady | Refused] = asyncio.get_running_loop().create_future()
+    async def _replace(self, config: ModelConfig) -> ModelReady | NotReplaced:
+        outcome: asyncio.Future[ModelReady | NotReplaced] = asyncio.get_running_loop().create_future()
 
-        def done(told: ModelReady | Refused) -> None:
+        def done(told: ModelReady | NotReplaced) -> None:
             if not outcome.done():  # the asker may be gone
                 outcome.set_result(told)
 

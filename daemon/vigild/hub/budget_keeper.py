@@ -26,7 +26,7 @@ from vigild.fleet import events
 from vigild.fleet.camera import Camera
 from vigild.fleet.fleet import Fleet
 from vigild.fleet.limits import Holder
-from vigild.fleet.takeover import Refused
+from vigild.fleet.takeover import NotReplaced
 from vigild.ipc.messages import ModelReady
 
 PERIOD_NS = 1_000_000_000
@@ -144,9 +144,9 @@ class BudgetKeeper:
         self._point = None if full else point
         self._moving = True
 
-        def done(outcome: ModelReady | Refused) -> None:
+        def done(outcome: ModelReady | NotReplaced) -> None:
             self._moving = False
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, NotReplaced):
                 reason = f"the budgets' move to {point} was refused, what runs stays: {outcome}"
                 self._emit(events.Noticed(kind="budget_refused", reason=reason))
 

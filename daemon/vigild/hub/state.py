@@ -23,7 +23,7 @@ from vigild.fleet.fleet import Fleet
 from vigild.fleet.limits import Limits
 from vigild.fleet.metrics import Samples
 from vigild.fleet.slot import STAGES, Slot
-from vigild.ipc.messages import Detection, ModelReady
+from vigild.ipc.messages import ModelReady, RawDetection
 
 Latency = dict[str, tuple[float, float, float]]
 """p50, p95 and p99 in ms, by stage (`slot.STAGES`); a stage without a sample is left out."""
@@ -46,7 +46,7 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     drops: dict[str, int]
     limits: Limits
     ended: bool
-    seen: list[Detection]
+    seen: list[RawDetection]
     """On the newest frame."""
 
 
@@ -101,7 +101,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 def take(
     fleet: Fleet,
     config: Config,
-    seen: dict[str, list[Detection]],
+    seen: dict[str, list[RawDetection]],
     readings: Readings,
     budgets: Budgets,
     budget: Summary,
@@ -137,7 +137,7 @@ def take(
     )
 
 
-def _camera(camera: Camera, seen: list[Detection], now_ns: int, detectors_ok: bool) -> CameraState:
+def _camera(camera: Camera, seen: list[RawDetection], now_ns: int, detectors_ok: bool) -> CameraState:
     return CameraState(
         name=camera.name,
         source=redact(camera.config.source),

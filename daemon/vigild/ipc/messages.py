@@ -237,7 +237,7 @@ class ModelRefused(Message):
     """One sentence: what was found, what was expected, what to do."""
 
 
-class Detection(msgspec.Struct, array_like=True):
+class RawDetection(msgspec.Struct, array_like=True):
     label: str
     class_: int
     score: float
@@ -263,7 +263,7 @@ class Result(Message):
     invoke_ns: int
     post_ns: int
     """Reading outputs, decoding, filtering."""
-    detections: list[Detection]
+    detections: list[RawDetection]
     truncated: bool = False
     file: str = ""
     after: int = 0

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from vigild.config.schema import ModelConfig
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.minscores import MinScores
 from vigild.perception.observation import Observation
 
@@ -42,7 +42,7 @@ class Filter:
         """It has no state."""
 
     def __call__(self, state: None, observation: Observation, now_ns: int) -> tuple[None, Observation]:
-        kept: list[Detection] = []
+        kept: list[RawDetection] = []
         # What the detector cut off comes after all that is here: it is missed only where none of this is.
         truncated = observation.truncated
         for detection in observation.detections:
@@ -57,7 +57,7 @@ class Filter:
             kept.append(detection)
         return None, msgspec.structs.replace(observation, detections=kept, truncated=truncated)
 
-    def _reports(self, detection: Detection) -> bool:
+    def _reports(self, detection: RawDetection) -> bool:
         label = detection.label
         if detection.score < self._scores.of(label):
             return False

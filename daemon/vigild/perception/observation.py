@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vigild.ipc.messages import Detection, Result
+from vigild.ipc.messages import RawDetection, Result
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     """Of the upright frame, in pixels."""
-    detections: list[Detection]
+    detections: list[RawDetection]
     """Best first."""
     truncated: bool = False
     """There were more than are kept."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from vigild.geometry import iou
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.selftest.tasks import Card
 
 MIN_SCORE = 0.5
@@ -114,7 +114,7 @@ def against_plain(cards: Sequence[Card], plain: Sequence[Card]) -> Agreement:
     return Agreement(score=score, iou=overlap)
 
 
-def _other(detection: Detection, among: list[Detection]) -> Detection | None:
+def _other(detection: RawDetection, among: list[RawDetection]) -> RawDetection | None:
     """The one that stands for the same object."""
     same = [one for one in among if one.label == detection.label and iou(one.box, detection.box) >= MIN_IOU]
     return max(same, key=lambda one: iou(one.box, detection.box), default=None)

@@ -8,7 +8,7 @@ import msgspec
 
 from vigild.config.schema import ModelConfig
 from vigild.geometry import Box
-from vigild.ipc.messages import Detection
+from vigild.ipc.messages import RawDetection
 from vigild.sandbox.child import Answer, Step, Task, main
 
 LEAST_SCORE = 0.3
@@ -34,7 +34,7 @@ class Card(msgspec.Struct, array_like=True):
     """One of them: what is drawn on it, and what was detected."""
 
     drawn: list[tuple[str, Box]]
-    seen: list[Detection]
+    seen: list[RawDetection]
     invoke_ms: float
 
 
