@@ -15,6 +15,7 @@ from vigild.hub.listening import BACKLOG
 from vigild.wire.address import SOCKET_NAME
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
+GUARD = SYSTEMD.parent / "cross/guard"
 SERVICE = (SYSTEMD / "vigild.service").read_text()
 SOCKET = (SYSTEMD / "vigild.socket").read_text()
 
@@ -66,3 +67,16 @@ def test_every_concession_of_the_network_is_explained() -> None:
     section = (SYSTEMD / "optional/network.conf").read_text().partition("[Service]\n")[2]
     for paragraph in re.split(r"(?m)^(?=#)(?<!#)", section):
         assert not paragraph or paragraph.startswith("#"), paragraph
+
+
+@pytest.mark.parametrize("path", [*SYSTEMD.glob("*.service"), *GUARD.glob("*.service")], ids=lambda path: path.name)
+def test_no_service_is_both_before_a_socket_and_after_the_sockets(path: Path) -> None:
+    """Sockets are before basic.target, and by default services after it: systemd breaks such a circle by leaving
+    out one of those in it, another one at each boot."""
+    unit = path.read_text()
+    before = " ".join(re.findall(r"^Before=(.*)$", unit, re.MULTILINE)).split()
+    if any(name.endswith(".socket") for name in before):
+        assert value(unit, "DefaultDependencies") == "no"
+        assert "sysinit.target" in value(unit, "After").split()
+        assert "shutdown.target" in before
+        assert value(unit, "Conflicts") == "shutdown.target"
