@@ -549,6 +549,7 @@ class Faults(RuleBasedStateMachine):
         alive = [w for w in self.world.starter.workers if w.alive]
         if alive:
             alive[index % len(alive)].dies(status)
+            self.ticked = False  # a replacement may have ended with it: the number is seen to at the next tick
 
     @rule(index=st.integers(0, 3), stage=st.sampled_from([Stage.INVOKE, Stage.LOAD, Stage.COPY, Stage.GRAB]))
     def a_worker_hangs(self, index: int, stage: Stage) -> None:

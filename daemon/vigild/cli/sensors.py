@@ -27,7 +27,6 @@ from vigild.config.load import from_command_line
 from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_size, parse_temperature
 from vigild.figures import mebibytes
-from vigild.hub.learned import Learned
 from vigild.plain import name as plain
 from vigild.terminal import Screen
 
@@ -160,6 +159,8 @@ def _configured(settings: Mapping[str, object]) -> BudgetConfig:
 
 def _kept(root: Path, budgets: Budgets) -> str:
     """What an earlier run learned of this board, against the budget of now."""
+    from vigild.hub.learned import Learned
+
     model = Learned(root).load()
     if model is None:
         return "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes"
