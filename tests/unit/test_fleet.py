@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from vigild.config.schema import ModelConfig
 from vigild.fleet.slot import SlotState
 from vigild.fleet.takeover import NotReplaced
+from vigild.hub import answers
 from vigild.ipc import messages as ipc
 from vigild.ipc.progress import Stage
 from vigild.wire import messages as wire
@@ -478,6 +479,8 @@ def test_the_lowest_cap_wins_and_is_kept_over_a_restart_of_the_worker() -> None:
     fleet = world.hub.fleet
     fleet.limit("front", fleet.cameras["front"].limits.capped("governor", 4).capped("schedule", 6), "hot")
     assert world.camera().last(ipc.SetLimits).max_fps == 4
+    point = answers.health(world.hub.state(), []).operating_point
+    assert point is not None and point.fps_cap == 4
     world.camera().dies(-signal.SIGKILL)
     world.run(1)
     assert world.camera().last(ipc.SetLimits).max_fps == 4

@@ -79,7 +79,7 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
         cameras={camera.name: _camera(camera) for camera in state.cameras},
         latency_ms=_quantiles(state.latency),
         clients=clients,
-        operating_point=_operating_point(state.model),
+        operating_point=_operating_point(state.model, _governed_fps(state)),
         temperature_budget=state.budgets.temperature,
         budget=wire.BudgetHealth(
             degraded=state.budget.degraded,
@@ -138,7 +138,12 @@ def _quantiles(latency: Latency) -> dict[str, wire.Quantiles]:
     }
 
 
-def _operating_point(ready: ModelReady | None) -> wire.OperatingPoint | None:
+def _governed_fps(state: State) -> float | None:
+    """The lowest cap that the governor sets on a camera; None while it sets none."""
+    return min((cap for camera in state.cameras if (cap := camera.limits.caps.get("governor"))), default=None)
+
+
+def _operating_point(ready: ModelReady | None, fps_cap: float | None = None) -> wire.OperatingPoint | None:
     if ready is None:
         return None
     return wire.OperatingPoint(
@@ -150,4 +155,5 @@ def _operating_point(ready: ModelReady | None) -> wire.OperatingPoint | None:
         delegate_nodes=ready.delegate_nodes,
         total_nodes=ready.total_nodes,
         threads=ready.threads,
+        fps_cap=fps_cap,
     )
