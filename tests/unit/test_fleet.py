@@ -14,6 +14,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from vigild.budget.actions import UsePoint
+from vigild.budget.operating_points import OperatingPoint
 from vigild.config.schema import ModelConfig
 from vigild.fleet.slot import SlotState
 from vigild.fleet.takeover import NotReplaced
@@ -495,6 +497,19 @@ def test_the_end_of_all_sources_ends_the_daemon_with_what_was_lost() -> None:
     world = serving(exit_at_end=True)
     world.camera().says(ipc.CameraEnded(camera="front", frames=1, lost=3))
     assert world.ended == (1, "")
+
+
+def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
+    world = serving()
+    keeper, config = world.hub.keeper, world.hub.config
+    world.behave = False
+    keeper._carry_out(UsePoint(point=OperatingPoint(variant="lighter", threads=2)), config)
+    assert keeper.operating(config.model).variant == "lighter"
+    candidate = world.detectors()[-1]
+    candidate.says(ipc.ModelRefused(code="missing", message="There is no such variant."))
+    candidate.dies(3)
+    assert keeper.operating(config.model) == config.model
+    assert "was refused, what runs stays" in (world.told("budget_refused")[0].reason or "")
 
 
 # ---- time

@@ -141,12 +141,13 @@ class BudgetKeeper:
         full = bool(self._points) and point == self._points[0]
         if full and self._point is None:
             return  # it runs: another model or delegate came, and not by the budgets
-        self._point = None if full else point
+        before, self._point = self._point, None if full else point
         self._moving = True
 
         def done(outcome: ModelReady | NotReplaced) -> None:
             self._moving = False
             if isinstance(outcome, NotReplaced):
+                self._point = before  # what runs stays, and so does what is started again
                 reason = f"the budgets' move to {point} was refused, what runs stays: {outcome}"
                 self._emit(events.Noticed(kind="budget_refused", reason=reason))
 
