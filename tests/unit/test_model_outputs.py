@@ -238,8 +238,6 @@ def test_filter(tmp_path):
     tensor = normalised(modelkit.image([(0, 255, 0), (0, 0, 230), (0, 200, 0), (0, 0, 150)]), model.spec)
     assert [round(d.score, 1) for d in detect(model, tensor)] == [1.0, 0.9, 0.8, 0.6]
     assert [d.class_ for d in detect(model, tensor, min_score=0.85)] == [0, 1]
-    assert {d.class_ for d in detect(model, tensor, allowed=["class_1"])} == {1}
-    assert {d.class_ for d in detect(model, tensor, denied=["class_1"])} == {0}
     found, truncated = model.decode(View(), Filter(model.labels, 0.5, 3))
     assert ([round(d.score, 1) for d in found], truncated) == ([1.0, 0.9, 0.8], True)
     assert model.decode(View(), Filter(model.labels, 0.5, 4))[1] is False

@@ -1,46 +1,30 @@
-"""Which detections are reported, and what they are called."""
+"""Which detections the detector passes on, and what they are called. What is reported, `perception.filter` decides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from vigild.minscores import MinScores
 
 
 class Filter:
-    """Threshold, limit and label lists; `label(class)` is None for a class that is not reported."""
+    """Threshold and limit; `label(class)` is None for what is no class."""
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        min_score: float | MinScores,
-        max_results: int,
-        allowed: Iterable[str] = (),
-        denied: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, labels: Sequence[str], min_score: float | MinScores, max_results: int) -> None:
         scores = min_score if isinstance(min_score, MinScores) else MinScores(configured=min_score)
         self.min_score = scores.least()
-        """Below it nothing is reported, of whatever class."""
+        """Below it nothing is passed on, of whatever class."""
         self._scores = scores
         self._least = [scores.of(name) for name in labels]
         self.max_results = max_results
-        self._allowed, self._denied = frozenset(allowed), frozenset(denied)
-        self._labels = [name if self._reports(name) else None for name in labels]
-
-    def _reports(self, name: str) -> bool:
-        return (not self._allowed or name in self._allowed) and name not in self._denied
+        self._labels = list(labels)
 
     def label(self, class_: int) -> str | None:
-        """The class's name, class_N beyond the labels, None when it is filtered out or negative."""
+        """The class's name, class_N beyond the labels, None when it is negative."""
         if 0 <= class_ < len(self._labels):
             return self._labels[class_]
-        name = f"class_{class_}"
-        return name if class_ >= 0 and self._reports(name) else None
+        return f"class_{class_}" if class_ >= 0 else None
 
     def least(self, class_: int) -> float:
-        """The score from which a class is reported."""
+        """The score from which a class is passed on."""
         return self._least[class_] if 0 <= class_ < len(self._least) else self._scores.of(f"class_{class_}")
-
-    def unknown(self, labels: Sequence[str]) -> list[str]:
-        """Names asked for or denied that no class has: probably misspelt."""
-        return sorted((self._allowed | self._denied) - set(labels))
