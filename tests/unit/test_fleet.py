@@ -539,6 +539,24 @@ def test_silence_is_told() -> None:
     assert len(beats) >= 10 and beats[-1].status == "stale"
 
 
+def test_a_frame_that_was_looked_at_is_not_called_unseen_because_opened_is_read_later() -> None:
+    """Two sockets: the first result of a source may be read before its worker's word that it is open."""
+    world = serving()
+
+    def told() -> list[str]:
+        return [m.status for m in world.messages if isinstance(m, wire.Detections)]
+
+    world.camera().says(ipc.CameraLost(camera="front", reason="unplugged"))
+    world.gives()
+    assert told()[-1] == "no_frame", "it was taken before the camera went"
+    world.run(0.1)
+    assert world.status() == "no_frame"
+    world.gives()
+    assert (told()[-1], world.status()) == ("ok", "ok")
+    world.camera().says(ipc.CameraLost(camera="front", reason="unplugged again"))
+    assert world.status() == "no_frame"
+
+
 # ---- everything at once
 
 

@@ -46,6 +46,9 @@ class Camera:
         self.superseded = 0
         """Frames that the detector passed over for a newer one."""
         self.last_result_ns = 0
+        self._lost_ns = 0
+        self._delivers = False
+        """A frame taken after the last loss was inferred: its source is open, though "opened" is still unread."""
         self._seen_size: tuple[int, int] | None = None
         self.grabbed_rate = Rate()
         self.inferred_rate = Rate()
@@ -71,25 +74,27 @@ class Camera:
         self.reason = ""
         self.ended = False
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, now_ns: int) -> None:
         self.source = None
         self.reason = reason
+        self._lost_ns = now_ns
+        self._delivers = False
 
-    def moved(self, config: CameraConfig) -> None:
+    def moved(self, config: CameraConfig, now_ns: int) -> None:
         """Another process takes over, with these settings."""
-        self.worker_died()
-        self.lost("is being opened by another process")
+        self.worker_died(now_ns)
+        self.lost("is being opened by another process", now_ns)
         self.config = config
         self.ended = False
 
-    def worker_died(self) -> None:
+    def worker_died(self, now_ns: int) -> None:
         """Its process ended: counters of the next one start at zero."""
         if self._counted is not None:
             self._before.update(self._counted.drops)
             self._before["grabbed"] += self._counted.grabbed
             self._counted = None
-        if self.source is not None:
-            self.lost("its worker died")
+        if self.source is not None or self._delivers:
+            self.lost("its worker died", now_ns)
 
     def stats(self, stats: CameraStats, now_ns: int) -> None:
         if self._counted is not None and now_ns > self._fps_from[1]:
@@ -105,6 +110,7 @@ class Camera:
         self.superseded += result.superseded
         self.last_frame = result.frame
         self.last_result_ns = now_ns
+        self._delivers = result.captured_ns > self._lost_ns
         self.inferred += 1
         self.inferred_rate.tick(now_ns / 1e9)
         self._seen_size = result.width, result.height
@@ -164,16 +170,16 @@ class Camera:
         """What a client may conclude from the last result."""
         if not self.limits.runs:
             return "paused"
-        if self.source is None or self.ended:
+        if self.ended or (self.source is None and not self._delivers):
             return "no_frame"
         if (now_ns - self.last_result_ns) / 1e9 > self.stale_after_s():
             return "stale"
         if not detectors_ok:
             return "degraded"
-        cap = self.limits.max_fps
-        if cap is not None and cap < (self.config.fps or self.source.fps or cap):
+        cap, source = self.limits.max_fps, self.source
+        if cap is not None and cap < (self.config.fps or (source.fps if source else 0.0) or cap):
             return "degraded"
         wanted, rate = self.config.fps and self.wanted_fps(), self.inferred_rate.between()
-        if wanted and self.source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
+        if wanted and source is not None and source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
             return "degraded"
         return "ok"

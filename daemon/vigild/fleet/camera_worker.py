@@ -157,7 +157,7 @@ class CameraWorker:
             limits = deadlines.camera_limits(camera.config.open_timeout, camera.config.read_timeout)
             spent_s = deadlines.overdue(stage, since_ns, now_ns, limits)
             if spent_s is not None:
-                camera.lost(f"no answer for {spent_s:.1f} s {STAGE_TEXT[stage]}")
+                camera.lost(f"no answer for {spent_s:.1f} s {STAGE_TEXT[stage]}", now_ns)
                 process.kill(f"camera {camera.name} hung for {spent_s:.1f} s {STAGE_TEXT[stage]}")
                 return
 
@@ -186,7 +186,7 @@ class CameraWorker:
                 self._failed = False
                 self._owner.worker_back(self)
         elif isinstance(message, ipc.CameraLost):
-            camera.lost(message.reason)
+            camera.lost(message.reason, self._clock.now_ns())
             self._owner.camera_lost(camera, message.reason)
         elif isinstance(message, ipc.CameraEnded):
             self._owner.camera_ended(camera, message)
@@ -196,7 +196,7 @@ class CameraWorker:
         if process is None:
             return
         for camera in self.cameras.values():
-            camera.worker_died()
+            camera.worker_died(self._clock.now_ns())
         if not self._stopping:
             self._fails(reason, outside=process.killed_from_outside)
 

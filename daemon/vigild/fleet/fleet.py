@@ -204,7 +204,7 @@ class Fleet:
         if config.isolation != camera.config.isolation:
             # Another process, but the same camera: its frames are numbered on, its limits stay.
             self._evict(name)
-            camera.moved(config)
+            camera.moved(config, self._clock.now_ns())
             self.cameras[name] = camera
             self._house(camera).start()
             self._connect_missing()
