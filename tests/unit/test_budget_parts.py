@@ -255,3 +255,33 @@ def test_a_board_without_sensors_is_not_limited_by_one() -> None:
         assert not [action for action in actions if isinstance(action, Move)]
     assert state.limits is not None
     assert state.limits.cameras[0].max_fps is None
+
+
+@pytest.mark.parametrize("celsius", [None, 45.0])
+def test_a_camera_that_opens_is_no_reason_for_a_cap(celsius: float | None) -> None:
+    """More is wanted than a second ago: what was not limited is not limited now."""
+    state = budgeting.begin()
+    known = [Camera(name=f"c{at}", wanted_fps=15.0) for at in range(4)]
+    for second in range(1, 40):
+        seen = {} if celsius is None else {"cpu-thermal": celsius + 0.2 * (second % 2)}
+        readings = Readings(at_ns=second * 10**9, temperatures=seen, counted=tuple(seen))
+        there = known[: 1 + second // 8]
+        state, actions = budgeting.step(state, SETTINGS, there, POINTS[:1], readings, NOON, float(second))
+        assert not [action for action in actions if isinstance(action, Move)], second
+        assert state.limits is not None
+        assert [limit.max_fps for limit in state.limits.cameras] == [None] * len(there)
+
+
+def test_a_camera_that_opens_on_a_hot_board_gets_what_there_is() -> None:
+    state = budgeting.begin()
+    for second in range(1, 120):
+        readings = Readings(
+            at_ns=second * 10**9, temperatures={"cpu-thermal": 77.0 + 0.2 * (second % 2)}, counted=("cpu-thermal",)
+        )
+        there = [FRONT] if second < 60 else [FRONT, BACK]
+        state, _ = budgeting.step(state, SETTINGS, there, POINTS[:1], readings, NOON, float(second))
+        assert state.limits is not None
+        if second > 3:
+            caps = [limit.max_fps for limit in state.limits.cameras if not limit.holds]
+            assert None not in caps, second
+            assert sum(cap or 0 for cap in caps) <= 15.0

@@ -46,7 +46,7 @@ def test_each_state() -> None:
     camera.limits = camera.limits.held("client", "asked")
     assert status(camera, 101.1) == "paused"
     camera.limits = camera.limits.released("client")
-    camera.lost("unplugged")
+    camera.lost("unplugged", 0)
     assert status(camera, 100) == "no_frame"
     camera.opened(opened(), 0)
     camera.ended = True
@@ -84,10 +84,10 @@ def test_a_frame_that_was_sent_again_counts_once() -> None:
 def test_counters_survive_the_death_of_the_worker() -> None:
     camera = looking()
     camera.stats(CameraStats(camera="front", grabbed=100, delivered=60, drops={"no_credit": 40}), SECOND_NS)
-    camera.worker_died()
+    camera.worker_died(0)
     camera.stats(CameraStats(camera="front", grabbed=10, delivered=8, drops={"no_credit": 2}), 2 * SECOND_NS)
     assert camera.drops() == {"no_credit": 42}
-    camera.worker_died()
+    camera.worker_died(0)
     assert camera.drops() == {"no_credit": 42}
     camera.result(msgspec.structs.replace(result(11), superseded=3), 101 * SECOND_NS)
     assert camera.drops() == {"no_credit": 42, "superseded": 3}

@@ -106,6 +106,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Reference frames a second that are granted; from the first step on all of them."""
     rate: float = 0.0
     """Frames a second that this is on the rung."""
+    limited: bool = False
+    """Less than all that was wanted. What is not stays so when more is wanted: a camera that opens is no reason for a
+    cap; what the temperature has to say to it is said in the same step."""
     stepped_at: float = -math.inf
     acted_at: float = -math.inf
     observer: Observer | None = None
@@ -163,6 +166,7 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
     state = msgspec.structs.replace(state, ceiling=limit)
     state = _decide(state, plan, sensing, limit, now)
+    state = msgspec.structs.replace(state, limited=_limited(state, plan))
     moves = list(sensing_moves) if plan.celsius is not None else []
     cause = _cause(state, plan, heat, why)
     moves += _moves(before, state, plan, cause)
@@ -179,11 +183,16 @@ def _gain(state: State, plan: Plan) -> float:
     return thermal_model.DIE_PRIOR[0] / max(plan.ladder.full_load, 1e-6)
 
 
+def _limited(state: State, plan: Plan) -> bool:
+    return state.rung > 0 or state.rate < plan.ladder.rungs[state.rung].full_fps
+
+
 def _fit(state: State, plan: Plan) -> State:
     """The state on this ladder: it may have been made anew since the last step."""
     rungs = plan.ladder.rungs
     index = min(state.rung, len(rungs) - 1)
-    load = state.load if state.begun else plan.ladder.full_load
+    over = plan.celsius is not None and state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
+    load = plan.ladder.full_load if not state.begun or (not state.limited and not over) else state.load
     return msgspec.structs.replace(state, begun=True, rung=index, load=load, rate=rungs[index].rate(load))
 
 
@@ -417,7 +426,7 @@ def _moves(before: State, after: State, plan: Plan, cause: str) -> list[Move]:
 
 def _action(state: State, plan: Plan, heat: Heat, moves: tuple[Move, ...], cause: str = "") -> Action:
     rung = plan.ladder.rungs[state.rung]
-    limited = state.rung > 0 or state.rate < rung.full_fps
+    limited = _limited(state, plan)
     degraded = ""
     if limited:
         cause = cause or _cause(state, plan, heat, "")

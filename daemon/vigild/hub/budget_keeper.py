@@ -184,10 +184,12 @@ def _counts(camera: Camera) -> bool:
 
 def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
     source = camera.source
+    # A file that is read to the full goes as fast as the detector does, whatever rate it was recorded at.
+    given = source.fps if source is not None and source.live and source.fps > 0 else None
     return BudgetCamera(
         name=camera.name,
         priority=camera.config.priority,
-        wanted_fps=camera.config.fps or (source.fps if source is not None and source.fps > 0 else None),
+        wanted_fps=camera.config.fps or given,
         measured_fps=camera.inferred_rate.per_second(now_ns / 1e9),
         pace=camera.config.pace,
     )
