@@ -172,14 +172,18 @@ class Camera:
             return "paused"
         if self.ended or (self.source is None and not self._delivers):
             return "no_frame"
-        if (now_ns - self.last_result_ns) / 1e9 > self.stale_after_s():
+        age_s = (now_ns - self.last_result_ns) / 1e9
+        if age_s > STALE_FLOOR_S and age_s > self.stale_after_s():
             return "stale"
-        if not detectors_ok:
-            return "degraded"
-        cap, source = self.limits.max_fps, self.source
-        if cap is not None and cap < (self.config.fps or (source.fps if source else 0.0) or cap):
-            return "degraded"
-        wanted, rate = self.config.fps and self.wanted_fps(), self.inferred_rate.between()
-        if wanted and source is not None and source.live and rate is not None and rate < WANTED_RATE_FRACTION * wanted:
+        if not detectors_ok or self._below_what_is_wanted():
             return "degraded"
         return "ok"
+
+    def _below_what_is_wanted(self) -> bool:
+        cap, source = self.limits.max_fps, self.source
+        if cap is not None and cap < (self.config.fps or (source.fps if source else 0.0) or cap):
+            return True
+        if not self.config.fps or source is None or not source.live:
+            return False
+        rate = self.inferred_rate.between()
+        return rate is not None and rate < WANTED_RATE_FRACTION * self.wanted_fps()

@@ -147,10 +147,10 @@ class Detectors:
     @property
     def at_full_strength(self) -> bool:
         """All of them run, on the best rung of their ladders."""
-        return bool(self.slots) and all(
-            slot.process is not None and slot.ready is not None and not slot.down and not slot.ladder.lowered
-            for slot in self.slots
-        )
+        for slot in self.slots:  # asked for each result: a loop is half the price of all()
+            if slot.process is None or slot.ready is None or slot.down or slot.ladder.lowered:
+                return False
+        return bool(self.slots)
 
     @property
     def expected_to_work(self) -> bool:

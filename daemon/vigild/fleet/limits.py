@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def max_fps(self) -> float | None:
         """The lowest cap; None when there is none."""
-        return min(self.caps.values(), default=None)
+        return min(self.caps.values()) if self.caps else None
 
     @property
     def runs(self) -> bool:

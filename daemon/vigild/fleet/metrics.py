@@ -16,29 +16,36 @@ def percentile(ordered: list[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-class Samples:
-    """The newest WINDOW values of one quantity."""
+STAGES = ("decode", "convert", "wait", "copy", "invoke", "post", "total")
+"""What a frame goes through; `total` is from its capture to the hub."""
 
-    def __init__(self, values: Iterable[float] = ()) -> None:
-        self._values: deque[float] = deque(values, maxlen=WINDOW)
+FrameTimes = tuple[int, int, int, int, int, int, int]
+"""Of one frame, nanoseconds, in the order of STAGES."""
+
+
+class StageTimes:
+    """The times of the newest WINDOW frames. To add some costs next to nothing; what it comes to is worked out when
+    it is asked for."""
+
+    def __init__(self, frames: Iterable[FrameTimes] = ()) -> None:
+        self._frames: deque[FrameTimes] = deque(frames, maxlen=WINDOW)
+        self.add = self._frames.append
+        """Takes in the times of one more frame."""
 
     @classmethod
-    def together(cls, parts: Iterable[Samples]) -> Samples:
-        """The samples of several, an equal share of each."""
-        parts = [part for part in parts if len(part)]
+    def together(cls, parts: Iterable[StageTimes]) -> StageTimes:
+        """The frames of several, an equal share of each."""
+        parts = [part for part in parts if part._frames]
         share = WINDOW // max(len(parts), 1)
-        return cls(value for part in parts for value in list(part._values)[-share:])
+        return cls(frame for part in parts for frame in list(part._frames)[-share:])
 
-    def add(self, value: float) -> None:
-        self._values.append(value)
-
-    def percentiles(self) -> tuple[float, float, float]:
-        """p50, p95, p99."""
-        ordered = sorted(self._values)
-        return percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 0.99)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    def percentiles(self) -> dict[str, tuple[float, float, float]]:
+        """p50, p95 and p99 in ms, by stage; empty before the first frame."""
+        found = {}
+        for stage, column in zip(STAGES, zip(*self._frames, strict=True), strict=False):
+            ordered = sorted(ns / 1e6 for ns in column)
+            found[stage] = percentile(ordered, 0.50), percentile(ordered, 0.95), percentile(ordered, 0.99)
+        return found
 
 
 class Rate:

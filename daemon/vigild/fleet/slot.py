@@ -24,7 +24,7 @@ from vigild.delegates.ladder import Ladder, is_edgetpu
 from vigild.delegates.prospects import died_of_delegate
 from vigild.fleet import deadlines
 from vigild.fleet.clock import Clock, Timer
-from vigild.fleet.metrics import Samples
+from vigild.fleet.metrics import StageTimes
 from vigild.fleet.process import Starter, Worker, why_not_started
 from vigild.fleet.restarts import Restarts
 from vigild.ipc.messages import Exit, FromDetector, LoadModel, ModelReady, ModelRefused, Result, SetBounds
@@ -36,9 +36,6 @@ EDGETPU_FIRST_INVOKE_S = 10.0
 tried again, beside the CPU, it may take as long as anything else."""
 
 EXIT_GRACE_S = 1.0
-
-STAGES = ("decode", "convert", "wait", "copy", "invoke", "post", "total")
-"""What a frame goes through; `total` is from its capture to the hub."""
 
 # Refusals that another rung may get around; all others are about the model itself.
 _RUNG_CODES = frozenset({"delegate"})
@@ -112,7 +109,7 @@ class Slot:
         """Why it does not serve, from a failure to the first result after it."""
         self.last_reason = ""
         self.results = 0
-        self.stages = {name: Samples() for name in STAGES}
+        self.times = StageTimes()
         self.invoke_limit = deadlines.InvokeDeadline()
         self._owner = owner
         self._clock = clock
@@ -220,14 +217,13 @@ class Slot:
     def _measure(self, result: Result) -> None:
         self.results += 1
         self.invoke_limit.observe(result.invoke_ns / 1e9)
-        stages = self.stages
-        stages["decode"].add(result.decode_ns / 1e6)
-        stages["convert"].add(result.convert_ns / 1e6)
-        stages["wait"].add(result.wait_ns / 1e6)
-        stages["copy"].add(result.copy_ns / 1e6)
-        stages["invoke"].add(result.invoke_ns / 1e6)
-        stages["post"].add(result.post_ns / 1e6)
-        stages["total"].add((self._clock.now_ns() - result.captured_ns) / 1e6)
+        total_ns = self._clock.now_ns() - result.captured_ns
+        self.times.add(
+            (
+                *(result.decode_ns, result.convert_ns, result.wait_ns, result.copy_ns, result.invoke_ns),
+                *(result.post_ns, total_ns),
+            )
+        )
 
     def _exited(self, reason: str) -> None:
         process = self.process

@@ -285,21 +285,22 @@ class Hub:
         result = event.result
         if result.camera not in self.fleet.cameras:
             return
-        order = self._sight(result.camera).order
+        sight = self._sight(result.camera)
+        order = sight.order
         if len(self.fleet.detectors.slots) == 1 and not len(order):
-            self._tell_result(result, event.arrived_ns)
+            self._tell_result(result, sight, event.arrived_ns)
         else:
             ready = order.arrived(result, event.slot, self._serving(), event.arrived_ns)
             self._tell_results(result.camera, ready, event.arrived_ns)
 
     def _tell_results(self, camera: str, results: list[Result], now_ns: int) -> None:
         if camera in self.fleet.cameras:
+            sight = self._sight(camera)
             for result in results:
-                self._tell_result(result, now_ns)
+                self._tell_result(result, sight, now_ns)
 
-    def _tell_result(self, result: Result, now_ns: int) -> None:
+    def _tell_result(self, result: Result, sight: _Sight, now_ns: int) -> None:
         camera = self.fleet.cameras[result.camera]
-        sight = self._sight(result.camera)
         if result.fault:
             camera.inferred_in_vain(result)
             if not sight.faulty:

@@ -21,12 +21,12 @@ from vigild.fleet.camera import Camera, Status
 from vigild.fleet.camera_worker import CameraWorker
 from vigild.fleet.fleet import Fleet
 from vigild.fleet.limits import Limits
-from vigild.fleet.metrics import Samples
-from vigild.fleet.slot import STAGES, Slot
+from vigild.fleet.metrics import StageTimes
+from vigild.fleet.slot import Slot
 from vigild.ipc.messages import ModelReady, RawDetection
 
 Latency = dict[str, tuple[float, float, float]]
-"""p50, p95 and p99 in ms, by stage (`slot.STAGES`); a stage without a sample is left out."""
+"""p50, p95 and p99 in ms, by stage (`metrics.STAGES`); a stage without a sample is left out."""
 
 
 class CameraState(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ def take(
         cameras=[_camera(camera, seen.get(camera.name, []), now_ns, full) for camera in fleet.cameras.values()],
         workers=workers,
         model=detectors.model,
-        latency=_latency([slot.stages for slot in detectors.slots]),
+        latency=_latency([slot.times for slot in detectors.slots]),
         results=results,
         expected_to_work=fleet.expected_to_work,
         readings=readings,
@@ -175,12 +175,9 @@ def _detector(slot: Slot) -> WorkerState:
         restarts=slot.restarts.total,
         reason=slot.last_reason,
         ready=slot.ready if slot.process else None,
-        latency=_latency([slot.stages]),
+        latency=_latency([slot.times]),
     )
 
 
-def _latency(slots: list[dict[str, Samples]]) -> Latency:
-    if len(slots) == 1:
-        return {stage: samples.percentiles() for stage, samples in slots[0].items() if len(samples)}
-    together = {stage: Samples.together([slot[stage] for slot in slots]) for stage in STAGES}
-    return {stage: samples.percentiles() for stage, samples in together.items() if len(samples)}
+def _latency(slots: list[StageTimes]) -> Latency:
+    return (slots[0] if len(slots) == 1 else StageTimes.together(slots)).percentiles()

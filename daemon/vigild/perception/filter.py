@@ -55,6 +55,8 @@ class Filter:
                 truncated = True
                 break
             kept.append(detection)
+        if len(kept) == len(observation.detections) and truncated == observation.truncated:
+            return None, observation
         return None, msgspec.structs.replace(observation, detections=kept, truncated=truncated)
 
     def _reports(self, detection: RawDetection) -> bool:
