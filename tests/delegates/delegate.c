@@ -10,6 +10,7 @@
  *   refuses            fails to start, and says why
  *   WHAT@N             WHAT happens in its Nth invoke (the 1st is the dry run; 0: on creation)
  *     hangs@N aborts@N segfaults@N fails@N slow:MS@N (from the Nth on, MS milliseconds more each)
+ *   leaks:KIB@N        from its Nth invoke on, KIB more of memory each that nobody gives back
  *   reverses@N         from its Nth invoke on, the results stand in the wrong order
  *   shrinks@N          from its Nth invoke on, the results are 15 % too small
  *   COUNTx:WORD        only the first COUNT processes do WORD, the others work; counted by the size
@@ -144,6 +145,11 @@ static int go_wrong(void) {
     long ms = atol(behaviour + 5);
     struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&pause, NULL);
+  }
+  if (is("leaks:") && invokes >= number) {
+    size_t bytes = (size_t)atol(behaviour + 6) * 1024;
+    void *lost = malloc(bytes);
+    if (lost != NULL) memset(lost, 1, bytes); /* written to, or it would not be resident */
   }
   if (invokes != number) return OK;
   if (is("hangs")) for (;;) pause();

@@ -95,3 +95,21 @@ def test_a_process_that_comes_is_counted_without_waiting_for_the_sensors(tmp_pat
     second = reader.read(1, {"hub": 100, "camera": 101})
     assert second.memory.processes == {"hub": 1000 * 1024, "camera": 500 * 1024}
     assert second.at_ns == first.at_ns and second.temperatures == first.temperatures
+
+
+def test_memory_that_is_said_to_be_short_is_counted_at_once_but_not_without_end(tmp_path: Path) -> None:
+    root = raspberry_pi_4(tmp_path)
+    process(root, 100, 1000)
+    reader = BoardReader(Board(root))
+    reader.read(0, {"hub": 100})
+    reader.read(S, {"hub": 100})
+    process(root, 100, 9000)
+    reader.memory_is_short()
+    said = reader.read(S + S // 2, {"hub": 100})
+    assert said.memory.woken and not said.memory.estimated and said.memory.used_bytes == 9000 * 1024
+    assert said.at_ns == S + S // 2, "what is new is looked at"
+    reader.memory_is_short()
+    assert reader.read(S + S // 2 + S // 10, {"hub": 100}) is said
+    again = reader.read(2 * S, {"hub": 100})
+    assert again.memory.woken
+    assert not reader.read(3 * S, {"hub": 100}).memory.woken

@@ -87,7 +87,7 @@ def test_too_small_a_budget_is_said_once_and_a_lighter_variant_is_asked_for() ->
     assert state.lighter == 0
 
 
-@pytest.mark.parametrize("extra", [{"high_events": 3}, {"stall_percent": 25.0}, {"max_events": 1}])
+@pytest.mark.parametrize("extra", [{"high_events": 3}, {"stall_percent": 25.0}, {"max_events": 1}, {"woken": True}])
 def test_the_kernels_word_counts_whatever_the_bytes_say(extra: dict[str, float]) -> None:
     quiet = Usage(used_bytes=50 * MIB, workers={"detector": 30 * MIB})
     pressed = Usage(used_bytes=50 * MIB, workers={"detector": 30 * MIB}, **extra)  # type: ignore[arg-type]

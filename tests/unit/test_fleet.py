@@ -14,7 +14,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vigild.budget.actions import UsePoint
+from vigild.budget.actions import Recycle, UsePoint
 from vigild.budget.operating_points import OperatingPoint
 from vigild.config.schema import ModelConfig
 from vigild.fleet.slot import SlotState
@@ -510,6 +510,33 @@ def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
     candidate.dies(3)
     assert keeper.operating(config.model) == config.model
     assert "was refused, what runs stays" in (world.told("budget_refused")[0].reason or "")
+
+
+def test_a_detector_that_leaks_is_followed_by_another_without_a_gap_where_both_have_room() -> None:
+    world = serving()
+    keeper, config, leaking = world.hub.keeper, world.hub.config, world.detector()
+    keeper._carry_out(Recycle(worker="detector", reason="it leaks", overlap=True), config)
+    assert leaking.alive and len(world.detectors()) == 2
+    world.run(0.1)
+    world.gives(detector=world.detectors()[-1])
+    world.run(2.0)
+    assert not leaking.alive and len(world.detectors()) == 1
+    assert not world.told("worker_died")
+    world.gives()
+    assert world.status() == "ok" and keeper.operating(config.model) == config.model
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_detector_that_leaks_is_ended_where_nothing_can_follow_it_beside_it(overlap: bool) -> None:
+    world = serving()
+    leaking = world.detector()
+    world.behave = False
+    world.hub.keeper._carry_out(Recycle(worker="detector", reason="it leaks", overlap=overlap), world.hub.config)
+    if overlap:
+        candidate = world.detectors()[-1]
+        candidate.says(ipc.ModelRefused(code="missing", message="The file has gone."))
+        candidate.dies(3)
+    assert leaking.killed_because == "it leaks"
 
 
 # ---- time

@@ -127,6 +127,12 @@ class MemoryReader:
         self._own = False
         """The group holds the daemon and nothing else, so that what is charged to it is the daemon's."""
         self._memory = Memory()
+        self._woken = False
+
+    def wake(self) -> None:
+        """systemd's watch says that memory is short: the next count is made soon, and says so."""
+        self._woken = True
+        self._pace.hurry()
 
     def read(self, now_ns: int, pids: Mapping[str, int], budget: int | None) -> Memory:
         """`pids`: the hub and its workers, by name. `budget`: in bytes; near it, it is looked at more often."""
@@ -149,6 +155,7 @@ class MemoryReader:
         charged = group.used() if group is not None and self._own else None
         swapped = group.swap if group is not None and self._own else None
         stall, stall_source = self._pressure()
+        woken, self._woken = self._woken, False
         available = meminfo(self._board.root).get("MemAvailable")
         limit = group.limit() if group is not None else None
         source: MemorySource = usage.source if charged is None else "cgroup"
@@ -163,6 +170,7 @@ class MemoryReader:
             pressure_percent=stall.percent if stall else None,
             pressure_stall_us=stall.total_us if stall else None,
             pressure_source=stall_source,
+            woken=woken,
             events=group.events() if group is not None and self._own else None,
             words=words(source, group if self._own else None, stall_source, available is not None),
         )

@@ -21,6 +21,8 @@ NEAR_SHARE = 0.9
 EXACT_NEAR_S = 1.0
 EXACT_NEAR_EACH_S = 0.35
 """For each process: at 0.7 ms it stays at 0.2 % of a core however many there are."""
+HURRIED_S = 0.5
+"""Between two exact counts that somebody asks for, however often they ask."""
 SETTLING_S = 1.0
 """Sooner after a process came or went: one that has just started is still small."""
 
@@ -42,6 +44,11 @@ class MemoryPace:
         self._counted_ns = 0
         self._settled = True
         self._share = 0.0
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Memory is said to be short: count exactly, as soon as that costs little enough."""
+        self._hurried = True
 
     def due(self, now_ns: int, pids: Collection[int]) -> Count | None:
         """What to do now, for these processes; None: nothing. To be followed by `counted`."""
@@ -49,6 +56,8 @@ class MemoryPace:
             return "exact"
         since_exact_s = (now_ns - self._exact_ns) / 1e9
         if since_exact_s >= self._exact_every_s():
+            return "exact"
+        if self._hurried and since_exact_s >= HURRIED_S:
             return "exact"
         return "estimate" if (now_ns - self._counted_ns) / 1e9 >= ESTIMATE_S else None
 
@@ -60,6 +69,7 @@ class MemoryPace:
             self._settled = frozenset(pids) == self._pids
             self._pids = frozenset(pids)
             self._exact_ns = now_ns
+            self._hurried = False
 
     def _exact_every_s(self) -> float:
         if not self._settled:

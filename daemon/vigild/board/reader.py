@@ -39,12 +39,16 @@ class BoardReader:
         """`now_ns`: CLOCK_MONOTONIC; `pids`: the hub and its workers, by name."""
         before = self._readings
         memory = self._memory.read(now_ns, pids, self.budgets.memory if self.budgets else None)
-        if before is None or now_ns >= self._next_ns:
+        if before is None or now_ns >= self._next_ns or (memory.woken and memory is not before.memory):
             self._readings = msgspec.structs.replace(self._read_sensors(now_ns), memory=memory)
         elif memory is not before.memory:
             self._readings = msgspec.structs.replace(before, memory=memory)
         assert self._readings is not None
         return self._readings
+
+    def memory_is_short(self) -> None:
+        """systemd's watch on memory pressure said so: memory is counted soon, and then everything is read."""
+        self._memory.wake()
 
     def close(self) -> None:
         """Leave no process behind."""

@@ -78,6 +78,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     pressure_stall_us: int | None = None
     """The same, in µs since the start ("total"): its growth tells sooner than the average."""
     pressure_source: PressureSource = "none"
+    woken: bool = False
+    """systemd's watch on memory pressure has woken the daemon since the count before."""
     events: MemoryEvents | None = None
     """None without a control group with the memory controller."""
     words: str = ""

@@ -134,6 +134,7 @@ def _usage(readings: Readings) -> memory_governor.Usage:
         used_bytes=memory.used_bytes,
         workers={name: held for name, held in memory.processes.items() if name != HUB},
         stall_percent=memory.pressure_percent or 0.0,
+        woken=memory.woken,
         high_events=events.high if events is not None else 0,
         max_events=events.max if events is not None else 0,
     )

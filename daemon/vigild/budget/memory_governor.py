@@ -53,6 +53,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     workers: Mapping[str, int]
     """By name, of those that can be recycled: without the hub."""
     stall_percent: float = 0.0
+    woken: bool = False
+    """systemd's watch on memory pressure has said that it is short."""
     high_events: int = 0
     max_events: int = 0
     """Counters of the control group."""
@@ -108,7 +110,8 @@ def step(state: State, usage: Usage, budget: int, now: float, variants: int = 1)
     foretold = usage.used_bytes + growth * REACT_S
     slowed = state.high_events is not None and usage.high_events > state.high_events
     at_limit = state.max_events is not None and usage.max_events > state.max_events
-    soft = foretold >= SOFT * budget or slowed or at_limit or usage.stall_percent >= STALL_PERCENT
+    stalled = usage.woken or usage.stall_percent >= STALL_PERCENT
+    soft = foretold >= SOFT * budget or slowed or at_limit or stalled
     hard = foretold >= HARD * budget or at_limit
     why = _why(usage, growth, budget, slowed, at_limit)
     state = msgspec.structs.replace(
@@ -229,6 +232,8 @@ def _why(usage: Usage, growth: float, budget: int, slowed: bool, at_limit: bool)
         parts.append("its control group is above memory.high")
     if usage.stall_percent >= STALL_PERCENT:
         parts.append(f"{usage.stall_percent:.0f} % of the time something waits for memory")
+    elif usage.woken:
+        parts.append("systemd says that memory is short ($MEMORY_PRESSURE_WATCH)")
     return "; ".join(parts)
 
 

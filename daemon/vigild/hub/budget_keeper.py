@@ -123,8 +123,8 @@ class BudgetKeeper:
                 self._use(point, config)
             case Trim(on=on):
                 self._fleet.trim(on)
-            case Recycle(worker=worker, reason=reason):
-                self._fleet.recycle(worker, reason)
+            case Recycle(worker=worker, reason=reason, overlap=overlap):
+                self._recycle(worker, reason, overlap, config)
 
     def _limit(self, wanted: Limits) -> None:
         by_name = {limit.camera: limit for limit in wanted.cameras}
@@ -136,6 +136,22 @@ class BudgetKeeper:
                 limits = limits.held(who, wanted.degraded or self._why) if held else limits.released(who)
             limits = limits.capped("governor", limit.max_fps if limit is not None else None)
             self._fleet.limit(name, limits, self._why or wanted.degraded or "full work again")
+
+    def _recycle(self, worker: str, reason: str, overlap: bool, config: Config) -> None:
+        """Where there is room for both, a detector's successor takes over with its first result; else, and of a
+        camera, whose source one process at a time can have open, the old one is ended first."""
+        slots = [slot.name for slot in self._fleet.detectors.slots]
+        if not overlap or slots != [worker] or self._moving:
+            self._fleet.recycle(worker, reason)
+            return
+        self._moving = True
+
+        def done(outcome: ModelReady | NotReplaced) -> None:
+            self._moving = False
+            if isinstance(outcome, NotReplaced):
+                self._fleet.recycle(worker, reason)
+
+        self._fleet.replace(self.operating(config.model), done)
 
     def _use(self, point: OperatingPoint, config: Config) -> None:
         full = bool(self._points) and point == self._points[0]

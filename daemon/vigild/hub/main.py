@@ -15,6 +15,7 @@ from typing import Any
 from vigild import log, stdio
 from vigild.board.board import Board
 from vigild.board.budgets import Budgets, resolve
+from vigild.board.pressure import PressureWatch
 from vigild.board.reader import BoardReader
 from vigild.config.schema import BudgetConfig, Config
 from vigild.fleet import events, orphans
@@ -107,6 +108,7 @@ class _Daemon:
         self._service = Service(os.environ)
         self._board = Board(sysfs_root)
         self._reader = BoardReader(self._board)
+        self._pressure = PressureWatch.of(os.environ)
         self._budgets: tuple[BudgetConfig, Budgets] | None = None
         """In force, and what they were worked out from."""
         self._orphans = orphans.Orphans()
@@ -160,6 +162,8 @@ class _Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         if signal.SIGTERM in early_signals or signal.SIGINT in early_signals:
             loop.call_soon(hub.finish, 0, "stopping (asked while starting)")
+        if self._pressure is not None:
+            loop.add_reader(self._pressure.fileno(), self._memory_is_short, loop, self._pressure)
         hub.start()
         ticking = asyncio.ensure_future(self._tick_for_ever())
         try:
@@ -172,6 +176,8 @@ class _Daemon:
                 task.cancel()
 
     async def _stop(self, server: Server, grace_s: float) -> None:
+        if self._pressure is not None:
+            self._let_pressure_go(asyncio.get_running_loop(), self._pressure)
         self._hub.stop()
         self._reader.close()
         if (model := self._hub.keeper.learned) is not None:
@@ -276,6 +282,22 @@ class _Daemon:
         readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
         if readings is not self._hub.readings or self._budgets[1] is not self._hub.budgets:
             self._hub.read(readings, self._budgets[1])
+
+    def _memory_is_short(self, loop: asyncio.AbstractEventLoop, watch: PressureWatch) -> None:
+        """systemd's watch woke us: count now, not when it would be due."""
+        try:
+            if watch.woken():
+                self._reader.memory_is_short()
+                return
+        except OSError as error:
+            _log.warning("the watch on memory pressure (%s) failed and is given up: %s", watch.path, error)
+        # The control group has gone, or the watch has: left in the loop, it would be readable for ever.
+        self._let_pressure_go(loop, watch)
+
+    def _let_pressure_go(self, loop: asyncio.AbstractEventLoop, watch: PressureWatch) -> None:
+        loop.remove_reader(watch.fileno())
+        watch.close()
+        self._pressure = None
 
     def _serve(self, now_ns: int) -> None:
         self._server.tick(now_ns / 1e9)
