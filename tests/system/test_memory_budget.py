@@ -15,11 +15,11 @@ from delegates.kit import Board, library
 from vigild.board.memory import memory_of
 
 MIB = 2**20
-KIB_A_FRAME, FPS = 256, 20
+KIB_A_FRAME, FPS = 512, 10
 """5 MiB a second."""
-FROM_FRAME = 340
+FROM_FRAME = 170
 """After the first 17 s, in which a worker that loads its model and fills its caches is not called leaking."""
-ROOM_MIB = 64
+ROOM_MIB = 48
 
 
 @pytest.mark.alone
@@ -74,7 +74,8 @@ def test_systemd_says_that_memory_is_short(tmp_path: Path, model: Path) -> None:
         "MEMORY_PRESSURE_WATCH": str(fifo),
         "MEMORY_PRESSURE_WRITE": base64.b64encode(b"some 200000 2000000\0").decode(),
     }
-    with Daemon.without_cameras(tmp_path, f'[model]\npath = "{model}"\n', env=watch) as daemon:
+    config = f'[model]\npath = "{model}"\n[camera.front]\nsource = "testcard"\nfps = 5\n'
+    with Daemon(tmp_path, config, env=watch) as daemon:
         client = daemon.connect()
         client.watch(events=["event"])
         with fifo.open("wb", buffering=0) as systemd:

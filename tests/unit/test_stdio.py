@@ -128,6 +128,7 @@ def hang_up(close: bool, prepare: str = "") -> str:
     pid, master = pty.fork()
     if pid == 0:
         os.close(told)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have been told to outlive a terminal
         os.execv(sys.executable, [sys.executable, "-c", prepare + SCRIPT, str(tell)])
     os.close(tell)
     try:
