@@ -27,7 +27,8 @@ def test_a_leaking_detector_is_ended_below_the_budget_and_clients_stay(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures/grey.png"), np.full((64, 64, 3), 90, np.uint8))
+    for number in range(20):
+        cv2.imwrite(str(tmp_path / f"pictures/{number}.png"), np.full((64, 64, 3), 90, np.uint8))
     delegate = library(tmp_path_factory)
     board = Board(tmp_path, delegate)
     config = (
