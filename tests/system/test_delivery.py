@@ -195,6 +195,17 @@ def test_two_folders_end_before_the_daemon_does(tmp_path: Path, model: Path) -> 
         assert sorted(ended) == [("long", "30"), ("short", "3")]
 
 
+def test_one_picture_in_a_loop_comes_at_its_rate(tmp_path: Path, model: Path) -> None:
+    write_pictures(tmp_path / "one", 1)
+    camera = f'[camera.front]\nsource = "images:{tmp_path / "one"}"\nloop = true\nfps = 5\n'
+    with Daemon(tmp_path, f'[model]\npath = "{model}"\n{camera}') as daemon:
+        client = daemon.connect()
+        client.watch(empty=True, events=["detections"])
+        taken = [client.until("detections")["captured_ns"] for _ in range(8)]
+        # A busy machine takes some of them later, never all of them: at half the rate none is nearer than 400 ms.
+        assert min(after - before for before, after in itertools.pairwise(taken)) < 300e6
+
+
 def test_a_client_that_reads_nothing_costs_the_others_no_frame(
     tmp_path: Path, model: Path, large_pictures: Path
 ) -> None:

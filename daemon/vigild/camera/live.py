@@ -59,6 +59,7 @@ class Live:
         if not self._source.live:
             self._hold_first()
         self._due_ns = float(time.monotonic_ns())
+        begun = False  # whether a frame came since the source was last at its start
         while True:
             if self._source.paced:
                 self._wait_for_turn()
@@ -70,6 +71,9 @@ class Live:
             if got is Grab.END:
                 if not self._rewind():
                     break
+                if begun:
+                    # The turn is the first frame's: without it, a folder of one picture runs at half its rate.
+                    begun, self._due_ns = False, self._due_ns - self._nominal_ns
                 continue
             now_ns = time.monotonic_ns()
             if got is Grab.NOTHING:
@@ -80,6 +84,7 @@ class Live:
                     raise SourceFailed("read", f"no frame for {silent_s:.1f} s")
                 continue
             self._frame(now_ns)
+            begun = True
             since_ns = now_ns
             timeout_s = delivery.config.read_timeout
         while any(outlet.outstanding for outlet in delivery.outlets):
