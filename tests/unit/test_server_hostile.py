@@ -153,11 +153,20 @@ def test_more_than_four_mebibytes_pending_close_the_connection(hub: Running, cli
 def test_requests_are_not_read_from_a_client_that_does_not_read_the_answers(hub: Running, client: RawClient) -> None:
     client.sock.setblocking(False)
     sent = 0
-    for _ in range(20):  # sweeps renew the allowance of requests: here only the pending bytes hold it back
+
+    def flood() -> int:
+        """Ask for as much as the socket takes; what waits then. Sweeps renew the allowance of requests: here only
+        the pending bytes hold it back."""
+        nonlocal sent
         with contextlib.suppress(BlockingIOError):
             while True:
                 sent += client.sock.send(b'{"type":"status"}\n' * 100)
         hub.sweep(0.0)
+        return hub.clients()[0].pending_bytes
+
+    hub.wait(lambda: flood() > clients.READ_PAUSE_BYTES)
+    for _ in range(20):
+        flood()
     (state,) = hub.clients()
     assert clients.READ_PAUSE_BYTES < state.pending_bytes < clients.READ_PAUSE_BYTES + 50_000
     assert alive(hub)
