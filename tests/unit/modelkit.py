@@ -178,7 +178,7 @@ class Graph:
             stream = io.BytesIO()
             with zipfile.ZipFile(stream, "w") as file:
                 for name, text in archive.items():
-                    file.writestr(name, text)
+                    file.writestr(zipfile.ZipInfo(name), text)  # a date of its own, not today: the same file each time
             data += stream.getvalue()
         return data
 
