@@ -220,8 +220,13 @@ class Slot:
         total_ns = self._clock.now_ns() - result.captured_ns
         self.times.add(
             (
-                *(result.decode_ns, result.convert_ns, result.wait_ns, result.copy_ns, result.invoke_ns),
-                *(result.post_ns, total_ns),
+                result.decode_ns,
+                result.convert_ns,
+                result.wait_ns,
+                result.copy_ns,
+                result.invoke_ns,
+                result.post_ns,
+                total_ns,
             )
         )
 
