@@ -15,7 +15,7 @@ FORGE = SourceTree(ROOT / "models" / "forge")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
-        *("", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
+        *("", "closest", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
         *("minscores", "openfiles", "plain", "runtimes", "stdio", "tensor", "terminal", "v4l2"),
     ),
     ("config",),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from vigild.catalogue import library
 from vigild.catalogue.contents import ABSENT, Contents, Watcher
 from vigild.config.schema import ModelConfig
 
@@ -95,6 +97,30 @@ def test_an_entry_of_the_manifest_counts(tmp_path: Path) -> None:
     assert {path for path in found if changed[path] != found[path]} == {f"{manifest}#mine"}
     manifest.write_text("broken")
     assert contents.fingerprint(config, loaded, environ)["manifest#mine"] == ABSENT
+
+
+def test_manifests_that_did_not_change_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = tmp_path / "manifest.toml"
+    text = 'format = 1\n[model.mine]\n[[model.mine.variant]]\nname = "a"\nfile = "m.tflite"\n'
+    manifest.write_text(text)
+    environ = {"VIGILD_MANIFEST": str(manifest)}
+    read: list[int] = []
+    load = library.load
+    monkeypatch.setattr("vigild.catalogue.library.load", lambda environ: (read.append(1), load(environ))[1])
+    contents, config = Contents(lambda: time.time_ns() + 10**10), ModelConfig(name="mine")
+    found = contents.fingerprint(config, "", environ)
+    assert contents.fingerprint(config, "", environ) == found
+    assert len(read) == 1
+    manifest.write_text(text + 'resize = "letterbox"\n')
+    assert contents.fingerprint(config, "", environ) != found
+    manifest.unlink()
+    assert contents.fingerprint(config, "", environ)["manifest#mine"] == ABSENT
+    assert len(read) == 3
+    # Within the resolution of a file's times a second change cannot be seen: not trusted yet.
+    manifest.write_text(text)
+    young = Contents()
+    assert young.fingerprint(config, "", environ) == young.fingerprint(config, "", environ)
+    assert len(read) == 5
 
 
 def test_the_watcher_tells_each_change_once_and_when_it_is_whole(tmp_path: Path, config: ModelConfig) -> None:

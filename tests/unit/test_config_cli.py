@@ -194,6 +194,27 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.returncode == 0
 
 
+def test_the_hub_brings_along_only_what_it_needs() -> None:
+    """TLS, the compressors, the tables of Unicode and a comparison of texts: 3 MiB that no running daemon looks at."""
+    program = (
+        "import sys\nfrom vigild.cli.main import main\n"
+        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "sys.modules.setdefault('ssl', None)\n"  # as `run` does
+        "import vigild.hub.main\nprint(sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": str(DAEMON)},
+        check=True,
+    )
+    modules = set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
+    assert "vigild.hub.hub" in modules
+    assert not modules & {"numpy", "_ssl", "shutil", "lzma", "bz2", "unicodedata", "difflib", "secrets"}
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_command_imports_only_what_it_is_for(command: str) -> None:
     """`vigild watch` does not pay for the hub; nothing on the command line imports NumPy, OpenCV or an interpreter."""

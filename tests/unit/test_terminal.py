@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
+import struct
+import termios
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vigild.terminal import RED, Part, Screen, fit, one_line, pad, table, width, wrap
+from vigild.terminal import RED, Part, Screen, columns, fit, one_line, pad, table, width, wrap
 
 texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 
@@ -20,17 +23,28 @@ def test_what_is_no_terminal_gets_everything_and_no_colours():
     assert screen.fit("x" * 500) == "x" * 500 and screen.paint("x", RED) == "x"
 
 
-def test_a_terminal_has_a_width_and_colours(monkeypatch):
+def test_a_terminal_has_a_width_and_colours():
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as terminal, os.fdopen(master):
-        monkeypatch.setenv("COLUMNS", "40")
-        assert Screen.of(terminal, {"TERM": "xterm"}) == (40, True)
-        assert Screen.of(terminal, {"TERM": "dumb"}) == (40, False)
-        assert Screen.of(terminal, {}) == (40, False)
-        assert Screen.of(terminal, {"TERM": "xterm", "NO_COLOR": "1"}) == (40, False)
-        assert Screen.of(terminal, {"TERM": "xterm", "NO_COLOR": ""}) == (40, True)
-        monkeypatch.setenv("COLUMNS", "3")
-        assert Screen.of(terminal, {}).columns is None
+        wide = {"COLUMNS": "40"}
+        assert Screen.of(terminal, {**wide, "TERM": "xterm"}) == (40, True)
+        assert Screen.of(terminal, {**wide, "TERM": "dumb"}) == (40, False)
+        assert Screen.of(terminal, wide) == (40, False)
+        assert Screen.of(terminal, {**wide, "TERM": "xterm", "NO_COLOR": "1"}) == (40, False)
+        assert Screen.of(terminal, {**wide, "TERM": "xterm", "NO_COLOR": ""}) == (40, True)
+        assert Screen.of(terminal, {"COLUMNS": "3"}).columns is None
+
+
+def test_the_width_is_what_columns_says_or_the_kernel_or_the_usual(monkeypatch):
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal, os.fdopen(master):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 132, 0, 0))
+        monkeypatch.setattr("sys.__stdout__", terminal)
+        assert columns({"COLUMNS": "40"}) == 40
+        assert [columns(environ) for environ in ({}, {"COLUMNS": ""}, {"COLUMNS": "-3"}, {"COLUMNS": "x"})] == [132] * 4
+    assert columns({}) == 80, "closed"
+    monkeypatch.setattr("sys.__stdout__", None)
+    assert columns({}) == 80
 
 
 def test_a_long_text_ends_in_an_ellipsis():

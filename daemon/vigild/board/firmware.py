@@ -19,7 +19,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -92,6 +91,8 @@ def ask_mailbox(device: Path, ioctl: Ioctl = fcntl.ioctl) -> Said | None:
 
 def start_vcgencmd() -> subprocess.Popen[bytes] | None:
     """None: it is not installed. Raises OSError when it cannot be started."""
+    import shutil  # brings the compressors along, and few boards get here
+
     command = shutil.which("vcgencmd")
     if command is None:
         return None

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from vigild.catalogue import manifest, store
 from vigild.catalogue.entry import Entry, ManifestError
-from vigild.config.names import nearest
+from vigild.closest import closest
 
 FILE = "manifest.toml"
 SYSTEM = Path("/etc/vigild")
@@ -36,7 +36,7 @@ class Library(NamedTuple):
         if name in self.refused:
             reason = "; ".join(self.refused[name].splitlines())
             raise ManifestError(f"The model {name} of the manifest is refused: {reason}.")
-        near = nearest(name, self.entries)
+        near = closest(name, self.entries)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(self.entries)}."
         unread = f" Not read: {'; '.join(self.problems)}." if self.problems else ""
         raise ManifestError(f"There is no model named {name!r} in the manifest; {hint}{unread}", "missing")

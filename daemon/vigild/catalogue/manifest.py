@@ -20,9 +20,9 @@ import msgspec
 from vigild import plain
 from vigild.catalogue.decoding import Decoding
 from vigild.catalogue.entry import EDGETPU, NAME, NAME_FORM, Entry, ManifestError, Variant
+from vigild.closest import closest
 from vigild.config.document import Document, DocumentError, key_text
 from vigild.config.fields import Choice, Fixed, Flag, Number, Text, Type
-from vigild.config.names import nearest
 from vigild.config.values import Fault, check, show
 
 FORMAT = 1
@@ -233,7 +233,7 @@ class _Reader:
                 except Fault as fault:
                     self._problem(place, f"{key}: {fault}")
             elif key not in known:
-                near = nearest(key, known)
+                near = closest(key, known)
                 hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
                 self._problem(place, f"{show(key)} is unknown (found {show(value)}); {hint}")
         return values

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vigild import __version__
+from vigild import __version__, terminal
 from vigild.cli.examples import EXAMPLES
 
 
@@ -56,13 +55,20 @@ class CannotStart(Exception):
         self.error = error
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal; argparse makes one for each argument, and would ask shutil."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal.columns() - 2)
+
+
 def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParser:
     """The parser. `only`: the command whose arguments it knows; None: none; "": all. Raises CannotStart."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=textwrap.fill(DESCRIPTION, MAX_COLUMNS),
+        description="\n".join(terminal.wrap(DESCRIPTION, MAX_COLUMNS)),
         epilog=_epilog(""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"vigild {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -72,7 +78,7 @@ def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParse
             help=command.help,
             description=f"{command.help[0].upper()}{command.help[1:]}.",
             epilog=_epilog(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         if only in (name, ""):
             try:

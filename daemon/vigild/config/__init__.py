@@ -11,7 +11,7 @@
 
 All of them walk one `tree` of tables, found from the schema's types, of keys as `fields`. Parts of `load`: `document`
 (TOML and overrides, with their origin), `values` (one value against its type), `targets` (what a text points at),
-`rules` (keys against each other), `names` (the nearest known).
+`rules` (keys against each other), `names` (what is said of one that is unknown).
 
 Standard library and msgspec only: every process imports it.
 """

@@ -1,25 +1,16 @@
-"""Naming the nearest known key when one is unknown."""
+"""What is said of a key or table that the schema does not have."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
+from vigild.closest import closest
 from vigild.config.tree import Section
 from vigild.config.values import show
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, if any is."""
-    folded = {candidate.casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.casefold().replace("-", "_")[:64], folded, 1, cutoff=0.6)
-    return folded[near[0]] if near else None
 
 
 def unknown(name: str, value: object, section: Section, root: Section) -> str:
     """A sentence about a name that `section` does not have: what it held, and what was probably meant."""
     found = f"unknown {'key' if section.path else 'table'} (found {show(value)})"
-    near = nearest(name, section.entries)
+    near = closest(name.replace("-", "_"), section.entries)
     if near:
         return f"{found}; did you mean {near}?"
     for other in root.walk():

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from vigild import plain
-from vigild.config.names import nearest
+from vigild.closest import closest
 from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
 from vigild.config.source import Source, SourceError, parse_source
 from vigild.config.values import show
@@ -193,7 +193,7 @@ def unknown_labels(model: ModelConfig, labels: Collection[str]) -> list[str]:
         for name in getattr(model, key) if labels else ():
             if name in labels or re.fullmatch(r"class_\d+", name):
                 continue
-            near = nearest(name, labels)
+            near = closest(name, labels)
             shown = ", ".join(sorted(labels)[:_LABELS_TOLD]) + (", ..." if len(labels) > _LABELS_TOLD else "")
             hint = f"did you mean {near}?" if near else f"it knows {shown}"
             found.append(f"model.{key}: found {show(name)}, which no class of the model is called; {hint}")

@@ -11,7 +11,6 @@ Everything that is logged, sent to a client or shown in an error goes through `r
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from vigild import plain
+from vigild.closest import closest
 from vigild.config import credentials
 
 SourceKind = Literal["v4l2", "file", "images", "rtsp", "http", "exec", "testcard"]
@@ -132,10 +132,10 @@ def absent(text: str) -> str | None:
 def _unreadable(path: Path, what: str) -> str | None:
     if not os.path.exists(path):  # noqa: PTH110
         try:
-            near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1)  # noqa: PTH208
+            near = closest(path.name, os.listdir(path.parent))  # noqa: PTH208
         except OSError:
-            near = []
-        hint = f"did you mean {plain.name(near[0])}?" if near else "correct the source"
+            near = None
+        hint = f"did you mean {plain.name(near)}?" if near else "correct the source"
         return f"there is no {what} {path}; {hint}"
     if not os.access(path, os.R_OK):
         return f"the {what} {path} may not be read by this user; change its permissions"

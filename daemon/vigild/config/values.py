@@ -7,13 +7,13 @@ check(Number(unit="duration"), "500 ms")  # 0.5
 from __future__ import annotations
 
 import datetime
-import difflib
 import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from vigild.closest import closest
 from vigild.config import units
 from vigild.config.fields import Choice, Fixed, Flag, Items, Number, Text, Type
 from vigild.config.source import redact
@@ -153,10 +153,9 @@ def _choice(kind: Choice, value: object) -> str | int:
     hint = ""
     if isinstance(value, str):
         names = {str(allowed): allowed for allowed in kind.values}
-        folded = {name.casefold(): name for name in names}
-        near = difflib.get_close_matches(value.casefold(), folded, 1)
+        near = closest(value, names)
         if near:
-            hint = f"; did you mean {show(names[folded[near[0]]])}?"
+            hint = f"; did you mean {show(names[near])}?"
     raise _fault(kind, value, hint)
 
 

@@ -5,7 +5,6 @@ Everything else the daemon has to say is its log, on stderr.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -137,6 +136,8 @@ def _seen(camera: CameraState) -> str:
 
 def _watch_command(socket: str) -> str:
     """The command that shows detections, as this user can type it here."""
+    import shutil  # brings the compressors along, and a service prints nothing
+
     by_module = Path(sys.argv[0]).name == "__main__.py"
     program = "vigild" if shutil.which("vigild") else "python -m vigild" if by_module else sys.argv[0]
     found = Path(socket) in candidates(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import time
@@ -30,7 +31,7 @@ from vigild.hub.model_files import LOOK_S
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
-from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, prctl
+from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, one_heap, prctl, trim
 from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
@@ -40,6 +41,9 @@ SWEEP_S = 0.5
 
 SAVE_S = 600.0
 """Between two writings of what was learned: an SD card wears out."""
+
+SETTLE_S = 6.0
+"""After the start, when the workers have come up and the model's files were read."""
 
 SERVICE_S = 0.5
 """Between looks at what systemd is to be told; the watchdog's time-out is ten seconds and more."""
@@ -81,6 +85,7 @@ def main(
     """
     # systemd's watchdog ends a daemon that hangs with SIGABRT: it says where it hung.
     faulthandler.enable()
+    one_heap()
     daemon = _Daemon(config, read_config, config_file, sysfs_root, exit_at_end, show, terminal)
     return asyncio.run(daemon.run(early_signals))
 
@@ -118,6 +123,8 @@ class _Daemon:
         """What failed in which part, and when that was said."""
         self._next_save_ns = 0
         self._next_look_ns = 0
+        self._settle_ns: int | None = None
+        """When what the start leaves behind is cleared away; 0: it has been."""
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
@@ -252,6 +259,7 @@ class _Daemon:
                 self._read,
                 self._keep_learned,
                 self._look_at_files,
+                self._settle,
                 self._sweep,
                 self._print,
                 self._tell_systemd,
@@ -311,6 +319,19 @@ class _Daemon:
     async def _tell_of_files(self) -> None:
         for sentence in await self._api.files.look():
             self._hub.happened(events.Noticed(kind="model_file", reason=sentence))
+
+    def _settle(self, now_ns: int) -> None:
+        """Once, soon after the start: give back what that took, and let the garbage collector leave alone what stays.
+
+        Else it walks through all modules now and then, a tenth of a second long on a small board.
+        """
+        if self._settle_ns is None:
+            self._settle_ns = now_ns + round(SETTLE_S * 1e9)
+        elif 0 < self._settle_ns <= now_ns:
+            self._settle_ns = 0
+            gc.collect()
+            gc.freeze()
+            trim()
 
     def _keep_learned(self, now_ns: int) -> None:
         """What was learned of the board survives a power cut, but for the last minutes."""

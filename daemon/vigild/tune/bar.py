@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TextIO
 
+from vigild import terminal
 from vigild.tune.race import Progress
 
 BAR_CHARACTERS = 24
@@ -28,7 +28,7 @@ class Bar:
     def update(self, progress: Progress) -> None:
         text = line(progress)
         if self._terminal:
-            width = shutil.get_terminal_size().columns
+            width = terminal.columns()
             self._out.write(f"\r\x1b[K{text[: width - 1]}")
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._out.write(text + "\n")

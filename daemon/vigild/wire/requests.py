@@ -9,13 +9,13 @@ ignored would cost its author an evening. Optional fields are left out, never nu
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from vigild.closest import closest
 from vigild.wire.messages import RequestId, Topic
 
 MAX_ID = 2**53
@@ -151,8 +151,8 @@ def _shorten(text: str, most: int = 60) -> str:
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word[:60], known, n=1)
-    return f' (did you mean "{close[0]}"?)' if close else ""
+    near = closest(word, known)
+    return f' (did you mean "{near}"?)' if near else ""
 
 
 def unknown(code: str, what: str, found: str, known: list[str], id: RequestId | None = None) -> RequestError:
