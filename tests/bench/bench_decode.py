@@ -29,7 +29,7 @@ from detectorkit import RUNTIME, Worker, load_model  # noqa: E402
 from vigild.config.schema import ModelConfig  # noqa: E402
 from vigild.detector.anchors import Decoding, SsdAnchors, anchors  # noqa: E402
 from vigild.detector.decode_anchors import AnchorDecoder, RawOutput  # noqa: E402
-from vigild.detector.filter import Filter  # noqa: E402
+from vigild.detector.selection import Selection  # noqa: E402
 from vigild.geometry import IDENTITY  # noqa: E402
 
 
@@ -52,7 +52,7 @@ def decoding(folder: Path) -> None:
     model = load_model(modelkit.quadrants(folder))
     model.input_view()[...] = modelkit.image([(0, 255, 0)] * 4)
     model.interpreter.invoke()
-    filter_ = Filter(model.labels, 0.5, 20)
+    filter_ = Selection(model.labels, 0.5, 20)
     show("post-process op, 4 of 4 rows reported", repeat(lambda: model.decode(IDENTITY, filter_)))
 
     dice = np.random.default_rng(0)

@@ -24,8 +24,8 @@ from vigild.config.load import ConfigError, load_file
 from vigild.config.schema import ModelConfig
 from vigild.detector import labels
 from vigild.detector.errors import ModelError
-from vigild.detector.filter import Filter
 from vigild.detector.model import load
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.channel import MAX_PACKET_BYTES
 from vigild.wire.framing import Line, LineReceiver, encode_line, parse_server_message
@@ -81,7 +81,7 @@ def _model(case: Case, folder: Path) -> str:
         raise Unfit("ModelReady is too long", f"{packed} bytes; a packet has {MAX_PACKET_BYTES}")
     for text in (*ready.notes, *ready.warnings, *ready.labels):
         _check_line(text, "a note, warning or label")
-    wanted = Filter(model.labels, 0.0, 1000)
+    wanted = Selection(model.labels, 0.0, 1000)
     for fill in (0, 255):
         model.input_view().view(np.uint8).fill(fill if ready.spec.dtype != "float32" else 0)
         model.interpreter.invoke()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from vigild.config.schema import ModelConfig
-from vigild.detector.filter import Filter
 from vigild.detector.model import Model, load
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, socketpair
 from vigild.ipc.messages import AttachDetector, Exit, FromDetector, LoadModel, ModelReady, RawDetection, Result
@@ -153,7 +153,7 @@ def detect(model: Model, tensor: np.ndarray, min_score: float = 0.5, **filter_: 
     """What a model sees in an input tensor."""
     model.input_view()[...] = tensor.reshape(model.spec.shape)
     model.interpreter.invoke()
-    return model.decode(View(), Filter(model.labels, min_score, filter_.pop("max_results", 20), **filter_))[0]
+    return model.decode(View(), Selection(model.labels, min_score, filter_.pop("max_results", 20), **filter_))[0]
 
 
 def normalised(rgb: np.ndarray, spec: TensorSpec) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vigild.config.source import Source, SourceError, absent, parse_source, redact
+from vigild.config.source import SourceError, SourceSpec, absent, parse_source, redact
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_hiding_takes_linear_time() -> None:
 
 def test_a_source_hides_its_credentials_in_text() -> None:
     source = parse_source("rtsp://user:secret@cam/x")
-    assert isinstance(source, Source)
+    assert isinstance(source, SourceSpec)
     assert "secret" in source.target
     assert "secret" not in f"{source} {source!r}"
 

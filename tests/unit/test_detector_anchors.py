@@ -23,7 +23,7 @@ from vigild.catalogue.decoding import Decoding, GridLayer, SsdAnchors
 from vigild.detector.anchors import anchors
 from vigild.detector.decode_anchors import MAX_CANDIDATES, AnchorDecoder, RawOutput, suppress
 from vigild.detector.errors import ModelError
-from vigild.detector.filter import Filter
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 
 BLACK, GREEN, BLUE = (0, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -188,10 +188,10 @@ def test_noise_is_bounded():
     boxes = dice.normal(0, 10, (1, 2000, 4)).astype(np.float32)
     scores = dice.uniform(0.5, 1.0, (1, 2000, 91)).astype(np.float32)
     decode = decoder(boxes, scores)
-    rows, _, values = decode._candidates(scores[0], Filter([], 0.1, 20))
+    rows, _, values = decode._candidates(scores[0], Selection([], 0.1, 20))
     assert len(rows) == MAX_CANDIDATES
     assert values.min() >= np.sort(scores[0, :, 1:].ravel())[-MAX_CANDIDATES]
-    found, truncated = decode(View(), Filter([], 0.1, 20))
+    found, truncated = decode(View(), Selection([], 0.1, 20))
     assert len(found) == 20
     assert truncated
     assert found[0].score == approx(scores[0, :, 1:].max())
@@ -204,7 +204,7 @@ def test_looking_at_all_candidates_when_the_best_overlap():
     scores = np.zeros((1, 2000, 2), np.float32)
     scores[0, :150, 1] = 0.9
     scores[0, 150:155, 1] = [0.8, 0.1, 0.7, 0.6, 0.1]
-    found, truncated = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
+    found, truncated = decoder(boxes, scores)(View(), Selection([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [0.9, 0.8, 0.7, 0.6]
     assert not truncated
 
@@ -216,11 +216,11 @@ def test_what_is_not_finite_is_dropped(value):
     scores[0, :2, 1] = [0.9, 0.8]
     boxes[0, 0, 0] = value
     boxes[0, 1, 1] = 5.0
-    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Selection([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [0.8]
     boxes[:] = 0
     scores[0, 0, 1] = value
-    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Selection([], 0.5, 10))
     assert [round(d.score, 2) for d in found] == [1.0 if np.isfinite(value) else 0.8]
 
 
@@ -229,7 +229,7 @@ def test_an_absurd_size_is_the_whole_frame():
     boxes[0, 0, 2] = 1e38
     scores = np.zeros((1, 2000, 2), np.float32)
     scores[0, 0, 1] = 0.9
-    found, _ = decoder(boxes, scores)(View(), Filter([], 0.5, 10))
+    found, _ = decoder(boxes, scores)(View(), Selection([], 0.5, 10))
     assert found[0].box == approx((0.4, 0.0, 0.6, 1.0))
 
 
@@ -238,7 +238,7 @@ def test_quantised_scores_are_compared_exactly(min_score):
     scores = np.zeros((1, 256, 2), np.uint8)
     scores[0, :, 1] = np.arange(256)
     decode = decoder(np.zeros((1, 256, 4), np.float32), scores, scale=1 / 256, count=256)
-    rows, _, values = decode._candidates(scores[0], Filter([], min_score, 1000))
+    rows, _, values = decode._candidates(scores[0], Selection([], min_score, 1000))
     assert sorted(values) == [q / 256 for q in range(256) if q / 256 >= min_score]
     assert sorted(rows) == [round(v * 256) for v in sorted(values)]
 
@@ -251,6 +251,6 @@ def test_logits_are_compared_as_their_probabilities(activation, min_score):
     wide = scores[0].astype(np.float64)
     truth = 1 / (1 + np.exp(-wide)) if activation == "sigmoid" else np.exp(wide) / np.exp(wide).sum(1, keepdims=True)
     decode = decoder(np.zeros((1, 200, 4), np.float32), scores, activation=activation, count=200)
-    rows, classes, _ = decode._candidates(scores[0], Filter([], min_score, 1000))
+    rows, classes, _ = decode._candidates(scores[0], Selection([], min_score, 1000))
     wanted = {(int(r), int(c)) for r, c in zip(*np.nonzero(truth[:, 1:] >= min_score), strict=True)}
     assert set(zip(rows.tolist(), classes.tolist(), strict=True)) == wanted

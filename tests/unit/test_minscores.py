@@ -13,8 +13,8 @@ from test_detector_anchors import QUARTERS, describe
 
 from vigild.catalogue import embedded, manifest
 from vigild.config.schema import ModelConfig
-from vigild.detector.filter import Filter
 from vigild.detector.model import load
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.minscores import DEFAULT, MinScores
 
@@ -37,7 +37,7 @@ def test_each_class_has_its_own_otherwise():
 
 
 def test_a_filter_knows_the_threshold_of_each_class_number():
-    filter_ = Filter(["person", "truck"], MinScores(OWN), 10)
+    filter_ = Selection(["person", "truck"], MinScores(OWN), 10)
     assert filter_.min_score == 0.39
     assert [filter_.least(number) for number in (0, 1, 2, -1)] == [0.39, 0.7, DEFAULT, DEFAULT]
 
@@ -56,7 +56,7 @@ def test_decoders_ask_each_class_for_its_own(tmp_path, build):
     def labels(scores: MinScores) -> list[str]:
         model.input_view()[...] = tensor.reshape(model.spec.shape)
         model.interpreter.invoke()
-        return sorted(one.label for one in model.decode(View(), Filter(model.labels, scores, 100))[0])
+        return sorted(one.label for one in model.decode(View(), Selection(model.labels, scores, 100))[0])
 
     assert labels(MinScores({"class_0": 0.1, "class_1": 0.1})) == ["class_0", "class_1"]
     assert labels(MinScores({"class_0": 0.95, "class_1": 0.1})) == ["class_1"]

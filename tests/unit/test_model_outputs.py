@@ -11,8 +11,8 @@ from vigild.catalogue.decoding import Decoding
 from vigild.detector.decode_anchors import AnchorDecoder, RawOutput
 from vigild.detector.decode_postprocess import PostProcessDecoder, Unit
 from vigild.detector.errors import BadOutput, ModelError
-from vigild.detector.filter import Filter
 from vigild.detector.outputs import PostProcessLayout
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -126,9 +126,9 @@ def test_scores_that_are_no_numbers_say_nothing():
     layout = PostProcessLayout(0, 1, 2, 3, 1, (1, 0, 3, 2), "")
     decode = PostProcessDecoder(layout, lambda index: lambda: outputs[index], Unit(16, 16, pytest.fail))
     with pytest.raises(BadOutput, match="scores are not a number"):
-        decode(View(), Filter([], 0.5, 10))
+        decode(View(), Selection([], 0.5, 10))
     scores[1] = 0.4
-    assert decode(View(), Filter([], 0.5, 10)) == ([], False), "one number: it was looked, and nothing was seen"
+    assert decode(View(), Selection([], 0.5, 10)) == ([], False), "one number: it was looked, and nothing was seen"
 
 
 @pytest.mark.parametrize("activation", ["probabilities", "sigmoid", "softmax"])
@@ -139,9 +139,9 @@ def test_raw_scores_that_are_no_numbers_say_nothing(activation):
     anchors = np.array(modelkit.QUARTERS)
     decode = AnchorDecoder(boxes, RawOutput(lambda: scores, 1.0, 0), anchors, decoding, activation, True)
     with pytest.raises(BadOutput, match="scores are not a number"):
-        decode(View(), Filter([], 0.5, 10))
+        decode(View(), Selection([], 0.5, 10))
     scores[0, 0] = -9.0
-    assert decode(View(), Filter([], 0.9, 10)) == ([], False)
+    assert decode(View(), Selection([], 0.9, 10)) == ([], False)
 
 
 # ---- boxes in pixels of the input (16 x 16)
@@ -229,7 +229,7 @@ def test_a_senseless_class_drops_the_row_not_the_frame(tmp_path, number):
 def test_boxes_go_through_the_frames_view(tmp_path):
     model = load_model(modelkit.quadrants(tmp_path))
     detect(model, normalised(modelkit.image([BLACK, BLACK, BLACK, BLUE]), model.spec))
-    found, _ = model.decode(View(0.5, 0.25, 2.0, -0.5), Filter([], 0.5, 10))
+    found, _ = model.decode(View(0.5, 0.25, 2.0, -0.5), Selection([], 0.5, 10))
     assert found[0].box == (0.5, 0.5, 0.75, 1.0)
 
 
@@ -238,9 +238,9 @@ def test_filter(tmp_path):
     tensor = normalised(modelkit.image([(0, 255, 0), (0, 0, 230), (0, 200, 0), (0, 0, 150)]), model.spec)
     assert [round(d.score, 1) for d in detect(model, tensor)] == [1.0, 0.9, 0.8, 0.6]
     assert [d.class_ for d in detect(model, tensor, min_score=0.85)] == [0, 1]
-    found, truncated = model.decode(View(), Filter(model.labels, 0.5, 3))
+    found, truncated = model.decode(View(), Selection(model.labels, 0.5, 3))
     assert ([round(d.score, 1) for d in found], truncated) == ([1.0, 0.9, 0.8], True)
-    assert model.decode(View(), Filter(model.labels, 0.5, 4))[1] is False
+    assert model.decode(View(), Selection(model.labels, 0.5, 4))[1] is False
 
 
 def test_the_models_own_threshold_is_warned_about(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from rawclient import RawClient
 from standin_hub import StandIn, running
-from vigild.hub.lane import LONGEST_REST_S, MOST_WAITING, Lane
+from vigild.hub.change_queue import LONGEST_REST_S, MOST_WAITING, ChangeQueue
 from vigild.hub.metered import Metered
 from vigild.hub.shared_answers import SNAPSHOT_TICKS, SharedAnswers
 from vigild.wire.framing import encode_line, share
@@ -182,10 +182,10 @@ def test_changes_come_one_after_the_other_and_rest_after_long_ones() -> None:
         return began_s, now
 
     async def test() -> None:
-        lane = Lane(lambda: now, sleep)
+        changes = ChangeQueue(lambda: now, sleep)
         took = (0.05, 0.5, 0.05, 9.0, 0.05)
         done = await asyncio.gather(
-            *(lane.run(lambda seconds=seconds: change(seconds)) for seconds in took), return_exceptions=True
+            *(changes.run(lambda seconds=seconds: change(seconds)) for seconds in took), return_exceptions=True
         )
         assert isinstance(done[3], RequestError)
         times = [one for one in done if not isinstance(one, BaseException)]
@@ -194,7 +194,7 @@ def test_changes_come_one_after_the_other_and_rest_after_long_ones() -> None:
         # One alone, who waits for each answer, is not kept waiting.
         before = now
         for _ in range(3):
-            await lane.run(lambda: change(1.0))
+            await changes.run(lambda: change(1.0))
         assert now == before + 3.0
 
     run(test())
@@ -205,7 +205,7 @@ def test_changes_do_not_pile_up_and_those_of_clients_that_are_gone_are_left_out(
 
     async def test() -> None:
         gate = asyncio.Event()
-        lane = Lane(lambda: 0.0)
+        changes = ChangeQueue(lambda: 0.0)
 
         async def change(number: int) -> int:
             await gate.wait()
@@ -213,7 +213,7 @@ def test_changes_do_not_pile_up_and_those_of_clients_that_are_gone_are_left_out(
             return number
 
         tasks = [
-            asyncio.ensure_future(lane.run(lambda number=number: change(number), lambda number=number: number < 3))
+            asyncio.ensure_future(changes.run(lambda number=number: change(number), lambda number=number: number < 3))
             for number in range(MOST_WAITING + 1)
         ]
         await asyncio.sleep(0)
@@ -222,7 +222,7 @@ def test_changes_do_not_pile_up_and_those_of_clients_that_are_gone_are_left_out(
         # The first was begun before it was gone.
         assert made == [0, *range(3, MOST_WAITING)]
         assert [number for number, one in enumerate(done) if isinstance(one, RequestError)] == [1, 2, MOST_WAITING]
-        assert await lane.run(lambda: change(99)) == 99
+        assert await changes.run(lambda: change(99)) == 99
 
     run(test())
 

@@ -18,7 +18,7 @@ import msgspec
 from vigild import plain
 from vigild.closest import closest
 from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
-from vigild.config.source import Source, SourceError, parse_source
+from vigild.config.source import SourceError, SourceSpec, parse_source
 from vigild.config.values import show
 
 TABLE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -90,7 +90,7 @@ def _delegate_options(model: ModelConfig) -> str | None:
     return None
 
 
-def _source_of(camera: CameraConfig) -> Source | None:
+def _source_of(camera: CameraConfig) -> SourceSpec | None:
     try:
         return parse_source(camera.source)
     except SourceError:

@@ -38,7 +38,7 @@ class SourceError(ValueError):
     """The text names no source; the message (without credentials) says what would."""
 
 
-class Source(msgspec.Struct, frozen=True):
+class SourceSpec(msgspec.Struct, frozen=True):
     """A parsed source. Its text form hides credentials; `target` holds them."""
 
     kind: SourceKind
@@ -66,12 +66,12 @@ class Source(msgspec.Struct, frozen=True):
         return target
 
     def __repr__(self) -> str:
-        return f"Source({self.kind!r}, {redact(self.target)!r})"
+        return f"SourceSpec({self.kind!r}, {redact(self.target)!r})"
 
     __str__ = __repr__
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> SourceSpec:
     """Tell what kind of source `text` names. Does not look at the file system.
 
     Raises SourceError.
@@ -84,7 +84,7 @@ def parse_source(text: str) -> Source:
     if not plain.is_text(text):
         raise SourceError("contains bytes that are no UTF-8; rename it, or name a link to it")
     if text == "testcard":
-        return Source("testcard", "")
+        return SourceSpec("testcard", "")
     scheme = _SCHEME.match(text)
     if scheme:
         return _url(scheme[1].lower(), text)
@@ -95,16 +95,16 @@ def parse_source(text: str) -> Source:
             target = text[len(prefix) + 1 :].strip()
             if not target:
                 raise SourceError(f"{prefix}: needs a {'folder' if prefix == 'images' else 'command'} behind the colon")
-            return Source("images" if prefix == "images" else "exec", target)
+            return SourceSpec("images" if prefix == "images" else "exec", target)
     if text.isdecimal() and text.isascii():
         raise SourceError(f'a bare number; write "/dev/video{text}" for that device')
     if text.startswith("/dev/") and not text.startswith("/dev/shm/"):
         if text.endswith("/"):
             raise SourceError("a folder of devices; name one device")
-        return Source("v4l2", text)
+        return SourceSpec("v4l2", text)
     if text.endswith("/"):
         raise SourceError(f'a folder; write "images:{text}" to read the pictures in it')
-    return Source("file", text)
+    return SourceSpec("file", text)
 
 
 _MISPLACED = (
@@ -142,7 +142,7 @@ def _unreadable(path: Path, what: str) -> str | None:
     return None
 
 
-def _url(scheme: str, text: str) -> Source:
+def _url(scheme: str, text: str) -> SourceSpec:
     kind = _SCHEMES.get(scheme)
     try:
         shape = credentials.without(text)
@@ -159,7 +159,7 @@ def _url(scheme: str, text: str) -> Source:
         raise SourceError(f"the URL names no host; write {scheme}://HOST/PATH")
     if re.search(r"[\s\x00-\x1f]", shape):
         raise SourceError("the URL contains white space; write it as %20")
-    return Source(kind, text)
+    return SourceSpec(kind, text)
 
 
 HIDDEN = "***"

@@ -9,6 +9,6 @@
 `decoders`              which of the ways from output tensors to detections fits a model
 `decode_postprocess`, `decode_anchors`   those ways; `anchors`: the boxes that the latter starts from
 `known`                 the classes that a model knows, read without running it
-`filter`                which detections are passed on
+`selection`             which detections are passed on
 `feeds`, `loop`         frames in, results out
 """

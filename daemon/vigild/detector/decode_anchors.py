@@ -1,7 +1,7 @@
 """Encoded boxes and class scores to detections in the frame: what the detection op would do.
 
     decode = AnchorDecoder(boxes, scores, anchors, decoding, activation, background)
-    detections, truncated = decode(view, filter)
+    detections, truncated = decode(view, selection)
 
 The threshold comes first, in the scores' own units (quantised scores and logits are compared as
 they are), so that only the few candidates are ever converted. Then boxes are decoded and
@@ -20,7 +20,7 @@ import numpy as np
 from vigild.catalogue.decoding import Decoding
 from vigild.detector.decode_postprocess import place
 from vigild.detector.errors import BadOutput
-from vigild.detector.filter import Filter
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.messages import RawDetection
 
@@ -69,12 +69,12 @@ class AnchorDecoder:
         """Kept between frames: 174 KB that need not be found and zeroed each time."""
         self._bound: Any = None
         """By class: the score to reach."""
-        self._bounds_of: Filter | None = None
+        self._bounds_of: Selection | None = None
 
-    def __call__(self, view: View, filter_: Filter) -> tuple[list[RawDetection], bool]:
+    def __call__(self, view: View, selection: Selection) -> tuple[list[RawDetection], bool]:
         """(detections best first, whether max_results cut some off). Raises BadOutput."""
         table = self._scores.view()
-        anchors, classes, values = self._candidates(table.reshape(-1, table.shape[-1]), filter_)
+        anchors, classes, values = self._candidates(table.reshape(-1, table.shape[-1]), selection)
         blind = not len(values) and table.dtype.kind == "f" and bool(np.isnan(table).all())
         del table
         if blind:
@@ -83,27 +83,27 @@ class AnchorDecoder:
             return [], False
         best_first = np.argsort(-values, kind="stable")
         anchors, classes, values = anchors[best_first], classes[best_first], values[best_first]
-        corners, kept = self._best(anchors[:FIRST_LOOK], classes[:FIRST_LOOK], filter_.max_results + 1)
-        if len(kept) <= filter_.max_results and len(values) > FIRST_LOOK:
-            corners, kept = self._best(anchors, classes, filter_.max_results + 1)
+        corners, kept = self._best(anchors[:FIRST_LOOK], classes[:FIRST_LOOK], selection.max_results + 1)
+        if len(kept) <= selection.max_results and len(values) > FIRST_LOOK:
+            corners, kept = self._best(anchors, classes, selection.max_results + 1)
         found: list[RawDetection] = []
         for at in kept:
-            label = filter_.label(int(classes[at]))
+            label = selection.label(int(classes[at]))
             ymin, xmin, ymax, xmax = corners[at].tolist()
             box = place(xmin, ymin, xmax, ymax, view)
             if label is not None and box is not None:
                 found.append(RawDetection(label, int(classes[at]), min(float(values[at]), 1.0), box))
-        return found[: filter_.max_results], len(found) > filter_.max_results
+        return found[: selection.max_results], len(found) > selection.max_results
 
     def _best(self, anchors: Any, classes: Any, most: int) -> tuple[Any, list[int]]:
         """(corners of all, which of them stay) of candidates given best first."""
         corners = self._corners(anchors)
         return corners, suppress(corners, classes, self._iou_threshold, most)
 
-    def _candidates(self, scores: Any, filter_: Filter) -> tuple[Any, Any, Any]:
+    def _candidates(self, scores: Any, selection: Selection) -> tuple[Any, Any, Any]:
         """(anchor, class, score) of what reaches the threshold, of reported classes."""
         first = self._first
-        least = filter_.min_score
+        least = selection.min_score
         if self._activation == "softmax":
             rows, classes, values = self._softmax(scores, least)
         else:
@@ -116,7 +116,7 @@ class AnchorDecoder:
             if self._activation == "sigmoid":
                 values = 1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
         # What is not reported of a class has no threshold it could reach. Scores were compared exactly with the least.
-        bounds = self._bounds(scores.shape[1] - first, filter_)[classes]
+        bounds = self._bounds(scores.shape[1] - first, selection)[classes]
         usable = (values > bounds - 1e-9) & np.isfinite(values)
         if not usable.all():
             rows, classes, values = rows[usable], classes[usable], values[usable]
@@ -165,11 +165,11 @@ class AnchorDecoder:
     def _real(output: RawOutput, values: Any) -> Any:
         return (values.astype(np.float64) - output.zero_point) * output.scale
 
-    def _bounds(self, classes: int, filter_: Filter) -> Any:
-        if self._bounds_of is not filter_:
-            reported = [filter_.label(i) is not None for i in range(classes)]
-            self._bound = np.array([filter_.least(i) if reported[i] else np.inf for i in range(classes)])
-            self._bounds_of = filter_
+    def _bounds(self, classes: int, selection: Selection) -> Any:
+        if self._bounds_of is not selection:
+            reported = [selection.label(i) is not None for i in range(classes)]
+            self._bound = np.array([selection.least(i) if reported[i] else np.inf for i in range(classes)])
+            self._bounds_of = selection
         return self._bound
 
     def _corners(self, anchors: Any) -> Any:

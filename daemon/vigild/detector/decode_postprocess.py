@@ -1,7 +1,7 @@
 """Finished detections (the post-process op's four outputs) to detections in the frame.
 
     decode = PostProcessDecoder(layout, tensor, unit) # tensor(index) gives a function that views it
-    detections, truncated = decode(view, filter)
+    detections, truncated = decode(view, selection)
 
 Boxes are relative to the input, or in its pixels: files do not say which, so the boxes do (see `Unit`).
 
@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable
 
 from vigild.detector.errors import BadOutput, BoxesOutside
-from vigild.detector.filter import Filter
 from vigild.detector.outputs import PostProcessLayout
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.messages import RawDetection
 
@@ -112,7 +112,7 @@ class PostProcessDecoder:
         self._rows_per_count = layout.rows_per_count
         self._order = layout.box_order
 
-    def __call__(self, view: View, filter_: Filter) -> tuple[list[RawDetection], bool]:
+    def __call__(self, view: View, selection: Selection) -> tuple[list[RawDetection], bool]:
         """(detections best first, whether max_results cut some off). Raises BadOutput."""
         count = self._count()[0]
         if not count > -1.0:
@@ -122,7 +122,7 @@ class PostProcessDecoder:
             return [], False
         scores = self._scores()
         rows = min(int(min(count, len(scores))) * self._rows_per_count, len(scores))
-        least = filter_.min_score
+        least = selection.min_score
         picked = [row for row in range(rows) if scores[row] >= least]
         if not picked:
             if rows and all(math.isnan(score) for score in scores[:rows]):
@@ -137,8 +137,8 @@ class PostProcessDecoder:
             if not (math.isfinite(score) and math.isfinite(class_)):
                 continue
             number = round(class_)
-            label = filter_.label(number)
-            if label is None or score < filter_.least(number):
+            label = selection.label(number)
+            if label is None or score < selection.least(number):
                 continue
             at = 4 * row
             given = (boxes[at + left], boxes[at + top], boxes[at + right], boxes[at + bottom])
@@ -150,7 +150,7 @@ class PostProcessDecoder:
         if outside and not found:
             raise BoxesOutside("all boxes that the model gives lie far outside of the picture")
         found.sort(key=_score, reverse=True)
-        return found[: filter_.max_results], len(found) > filter_.max_results
+        return found[: selection.max_results], len(found) > selection.max_results
 
 
 def _score(detection: RawDetection) -> float:

@@ -13,9 +13,9 @@ from vigild.detector.decode_anchors import Activation, AnchorDecoder, RawOutput
 from vigild.detector.decode_postprocess import PostProcessDecoder, Read, Unit
 from vigild.detector.errors import ModelError
 from vigild.detector.facts import LOGISTIC, SOFTMAX, ModelFacts
-from vigild.detector.filter import Filter
 from vigild.detector.interpreter import Interpreter
 from vigild.detector.outputs import PostProcessLayout, RawLayout
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.messages import RawDetection
 from vigild.log import logger
@@ -27,7 +27,7 @@ log = logger("detector")
 class Decode(Protocol):
     """Output tensors to detections: (best first, whether max_results cut some off). Raises BadOutput."""
 
-    def __call__(self, view: View, filter_: Filter, /) -> tuple[list[RawDetection], bool]: ...
+    def __call__(self, view: View, selection: Selection, /) -> tuple[list[RawDetection], bool]: ...
 
 
 def build(

@@ -22,8 +22,8 @@ import numpy as np
 
 from vigild.detector.errors import BadOutput
 from vigild.detector.feeds import Feed, Turns, turn_ns
-from vigild.detector.filter import Filter
 from vigild.detector.model import Model
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.channel import Channel, ChannelClosed
 from vigild.ipc.messages import AttachDetector, Detach, Exit, LoadModel, Message, Result, SetBounds, ToDetector, Trim
@@ -57,13 +57,13 @@ class Stop(Exception):
 class Loop:
     """Serves rings until `Exit` comes or the hub is gone."""
 
-    def __init__(self, channel: Channel[ToDetector], lane: Lane, model: Model, filter_: Filter) -> None:
+    def __init__(self, channel: Channel[ToDetector], lane: Lane, model: Model, selection: Selection) -> None:
         self._channel = channel
         self._control = channel.fileno()
         channel.sock.setblocking(False)
         self._lane = lane
         self._model = model
-        self._filter = filter_
+        self._selection = selection
         self._feeds: dict[int, Feed] = {}
         self._by_fd: dict[int, Feed] = {}
         self._turns = Turns()
@@ -161,7 +161,7 @@ class Loop:
                 gc.collect()
                 trim()
             elif isinstance(message, SetBounds):
-                self._filter = passing(self._model, message.min_score, message.max_results)
+                self._selection = passing(self._model, message.min_score, message.max_results)
             elif isinstance(message, LoadModel):
                 log.error("a second LoadModel was ignored: a worker runs one model")
 
@@ -210,7 +210,7 @@ class Loop:
         view: View = frame.view
         fault = ""
         try:
-            detections, truncated = model.decode(view, self._filter)
+            detections, truncated = model.decode(view, self._selection)
             self._outputs.end("the model's outputs have a meaning again")
         except BadOutput as error:
             detections, truncated, fault = [], False, str(error)
@@ -271,10 +271,10 @@ class Loop:
                 self._obey()
 
 
-def passing(model: Model, min_score: float | None, max_results: int) -> Filter:
+def passing(model: Model, min_score: float | None, max_results: int) -> Selection:
     """What the hub is told: all above the model's own threshold, bounded. What is reported, the hub decides."""
     floor = 0.0 if model.has_op else min(PASSED_SCORE, MinScores(model.ready.min_scores, min_score).least())
-    return Filter(model.labels, floor, max(PASSED_DETECTIONS, max_results))
+    return Selection(model.labels, floor, max(PASSED_DETECTIONS, max_results))
 
 
 def tell(channel: Channel[ToDetector], message: Message) -> None:

@@ -3,7 +3,7 @@
     model = load(config, delegate="xnnpack", runtime="auto", enter=lane.enter)
     model.ready                       # the ModelReady message, with what was decided and why
     model.interpreter.invoke()
-    model.decode(view, filter)
+    model.decode(view, selection)
 
 Everything that can be wrong with a model comes out of `load` as a ModelError.
 """
@@ -26,10 +26,10 @@ from vigild.detector import facts as model_facts
 from vigild.detector.decoders import Decode
 from vigild.detector.errors import BadOutput, BoxesOutside, ModelError
 from vigild.detector.facts import ModelFacts
-from vigild.detector.filter import Filter
 from vigild.detector.interpreter import Interpreter, edgetpu_model, open_interpreter, refusal
 from vigild.detector.model_file import ModelFile
 from vigild.detector.outputs import PostProcessLayout
+from vigild.detector.selection import Selection
 from vigild.geometry import View
 from vigild.ipc.channel import MAX_PACKET_BYTES
 from vigild.ipc.messages import ModelReady
@@ -106,7 +106,7 @@ def _load(
     warnings = [*found.warnings, *facts.warnings, *passed_over.warnings, *_unknown_classes(found, names)]
     # The decoder runs over the dry run's outputs, whatever they are, so that it cannot fail later.
     try:
-        decode(View(), Filter([], 0.0, 1000))
+        decode(View(), Selection([], 0.0, 1000))
     except BoxesOutside:
         pass  # told by now; of a picture with something in it they may be right
     except BadOutput as error:

@@ -22,7 +22,7 @@ The socket:
 `requests`   what they ask for, carried out
 `shared_answers`   answers that are built once for all
 `clients`, `outbox`   one connection, and what waits for it
-`turns`, `metered`, `lane`   whose turn it is, what it may cost, and changes one after the other
+`turns`, `metered`, `change_queue`   whose turn it is, what it may cost, and changes one after the other
 `places`, `privilege`   who gets in, and who may steer
 `listening`, `door`   the socket's file, and the taking in of those who come
 

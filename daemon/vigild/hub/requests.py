@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from msgspec import UNSET
 
+from vigild.hub.change_queue import ChangeQueue
 from vigild.hub.clients import PENDING_BYTES, Client
-from vigild.hub.lane import Lane
 from vigild.hub.metered import Metered
 from vigild.hub.places import Maker
 from vigild.hub.privilege import is_owner, is_privileged
@@ -81,7 +81,7 @@ class Requests:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._lane = Lane(self._loop.time)
+        self._changes = ChangeQueue(self._loop.time)
 
     def handle(self, client: Client, event: LineEvent) -> None:
         """Carry out a line, or say why not."""
@@ -159,7 +159,7 @@ class Requests:
         self._start(client, self._obey(client, request, id))
 
     async def _obey(self, client: Client, request: requests.AnyRequest, id: RequestId | None) -> None:
-        run = self._lane.run
+        run = self._changes.run
 
         async def act() -> bytes:
             match request:

@@ -23,7 +23,7 @@ SNAPSHOT_TICKS = 2
 what makes them has frames to deliver."""
 
 
-class Source(Protocol):
+class Answering(Protocol):
     """What is asked when an answer has to be built (part of `requests.HubApi`)."""
 
     def hello(self) -> Hello: ...
@@ -44,7 +44,7 @@ class _Picture:
 class SharedAnswers:
     """The answers of this tick."""
 
-    def __init__(self, source: Source, limits: Callable[[], Limits]) -> None:
+    def __init__(self, source: Answering, limits: Callable[[], Limits]) -> None:
         self._source = source
         self._limits = limits
         self._status: SharedAnswer | None = None

@@ -64,8 +64,8 @@ def cards(argument: bytes, step: Step) -> Answer:
     from vigild.camera.orientation import Orientation
     from vigild.camera.testcard import TestCard
     from vigild.detector.errors import ModelError
-    from vigild.detector.filter import Filter
     from vigild.detector.model import load
+    from vigild.detector.selection import Selection
     from vigild.ipc.progress import STAGE_TEXT, Stage
 
     try:
@@ -73,7 +73,7 @@ def cards(argument: bytes, step: Step) -> Answer:
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     spec, ready = model.spec, model.ready
-    filter_ = Filter(model.labels, LEAST_SCORE, 1000)
+    selection = Selection(model.labels, LEAST_SCORE, 1000)
     source, converter = TestCard(CARD_WIDTH_PX, CARD_HEIGHT_PX, CARD_SEED), Converter(spec)
     tensor = bytearray(spec.nbytes)
     values = np.frombuffer(tensor, spec.dtype).reshape(spec.shape)
@@ -89,7 +89,7 @@ def cards(argument: bytes, step: Step) -> Answer:
         except (RuntimeError, ValueError) as error:
             return {"code": "invoke", "refused": f"It fails on card {number}: {' '.join(str(error).split())}."}
         took_ns = time.monotonic_ns() - begun_ns
-        seen, _ = model.decode(view, filter_)
+        seen, _ = model.decode(view, selection)
         shown.append(Card([(truth.label, truth.box) for truth in truths], seen, took_ns / 1e6))
     answer: Answer = msgspec.to_builtins(
         Cards(

@@ -16,8 +16,8 @@ import numpy as np
 
 from vigild.camera.convert import Converter
 from vigild.catalogue.profile import Accuracy
-from vigild.detector.filter import Filter
 from vigild.detector.model import Model
+from vigild.detector.selection import Selection
 from vigild.minscores import MinScores
 from vigild.tune.agreement import SLACK, Found, compare, tally
 from vigild.tune.ap import Detected, Precision, Truth, average_precision
@@ -44,13 +44,13 @@ def look(model: Model, pictures: Iterable[Picture], *, everything: bool, scores:
     tensor = bytearray(model.spec.nbytes)
     image = np.frombuffer(tensor, model.spec.dtype).reshape(model.spec.shape)
     least = MIN_AP_SCORE if everything else max(scores.least() - SLACK, MIN_AP_SCORE)
-    filter_ = Filter(model.labels, least, limit)
+    selection = Selection(model.labels, least, limit)
     seen = []
     for picture in pictures:
         view = converter.convert(picture.pixels, picture.orientation, WHOLE, memoryview(tensor))
         np.copyto(model.input_view(), image)
         model.interpreter.invoke()
-        detections, _ = model.decode(view, filter_)
+        detections, _ = model.decode(view, selection)
         found = [Found(one.label, one.score, one.box) for one in detections]
         seen.append(Seen(picture.name, found, picture.truth))
     return seen

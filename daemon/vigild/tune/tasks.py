@@ -148,8 +148,8 @@ def timing(argument: bytes, step: Step) -> Answer:
 
     from vigild.board.sensors import Sensors
     from vigild.detector.errors import ModelError
-    from vigild.detector.filter import Filter
     from vigild.detector.model import load
+    from vigild.detector.selection import Selection
     from vigild.geometry import View
     from vigild.ipc.progress import STAGE_TEXT
 
@@ -158,7 +158,9 @@ def timing(argument: bytes, step: Step) -> Answer:
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
-    filter_ = Filter(model.labels, MinScores(model.ready.min_scores, task.config.min_score), task.config.max_results)
+    selection = Selection(
+        model.labels, MinScores(model.ready.min_scores, task.config.min_score), task.config.max_results
+    )
     sensors = Sensors(Path(task.sysfs_root))
     view, copy, invoke, decode = View(), numpy.copyto, model.interpreter.invoke, model.decode
     invoked_ns: list[int] = []
@@ -171,7 +173,7 @@ def timing(argument: bytes, step: Step) -> Answer:
             before_ns = time.monotonic_ns()
             invoke()
             invoked_ns.append(time.monotonic_ns() - before_ns)
-            decode(view, filter_)
+            decode(view, selection)
 
     step("in invoke(), while warming up")
     run(time.monotonic() + task.seconds * WARM_SHARE, WARM_INFERENCES)

@@ -25,7 +25,7 @@ from vigild.camera.orientation import Orientation
 from vigild.config.schema import ModelConfig
 from vigild.detector import model as detector_model
 from vigild.detector.errors import ModelError
-from vigild.detector.filter import Filter
+from vigild.detector.selection import Selection
 
 Image = NDArray[np.uint8]
 Triple = tuple[float, float, float]
@@ -76,7 +76,7 @@ class Runner:
         target[...] = self._tensor.view(self.spec.dtype).reshape(target.shape)
         del target  # invoke() refuses to run while somebody views a tensor
         self._model.interpreter.invoke()
-        found, _ = self._model.decode(view, Filter(self.labels, min_score, _MAX_RESULTS))
+        found, _ = self._model.decode(view, Selection(self.labels, min_score, _MAX_RESULTS))
         return [Detection(each.label, each.score, each.box) for each in found]
 
 

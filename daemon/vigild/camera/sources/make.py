@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from vigild.camera.sources.base import Source
 from vigild.config.schema import CameraConfig
-from vigild.config.source import Source as Parsed
-from vigild.config.source import parse_source
+from vigild.config.source import SourceSpec, parse_source
 
 
 def make_source(config: CameraConfig) -> Source:
@@ -29,7 +28,7 @@ def make_source(config: CameraConfig) -> Source:
     return _live_source(parsed, config)
 
 
-def _live_source(parsed: Parsed, config: CameraConfig) -> Source:
+def _live_source(parsed: SourceSpec, config: CameraConfig) -> Source:
     if parsed.kind == "rtsp":
         from vigild.camera.sources.video import StreamSource
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vigild.minscores import MinScores
 
 
-class Filter:
+class Selection:
     """Threshold and limit; `label(class)` is None for what is no class."""
 
     def __init__(self, labels: Sequence[str], min_score: float | MinScores, max_results: int) -> None:

@@ -1,7 +1,7 @@
 """Changes, one after the other, with a rest after those that took long.
 
-    lane = Lane(clock)
-    text = await lane.run(lambda: api.swap(request), gone)
+    changes = ChangeQueue(clock)
+    text = await changes.run(lambda: api.swap(request), gone)
 
 What a change costs is mostly not the hub's time: another model or a setting of the detector starts a worker, which
 keeps a core busy for as long as it loads. Where several wait, they get half of that time at most; one who waits for
@@ -27,7 +27,7 @@ MOST_WAITING = 32
 """Beyond it a change is refused: it would wait for a minute, and connections that come and go could pile them up."""
 
 
-class Lane:
+class ChangeQueue:
     """At most one change at a time."""
 
     def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
