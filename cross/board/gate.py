@@ -77,7 +77,9 @@ def active(facts: Facts, demands: Demands) -> Verdict:
     """Type=notify: systemd says active only after READY=1."""
     name = "active and ready"
     if facts.crashes >= MAX_CRASHES:
-        return Verdict(name, "failed", f"it ended {facts.crashes} times (last: {facts.result})")
+        # While it is being started again, systemd has forgotten how it ended.
+        last = f" (last: {facts.result})" if facts.result not in ("", "success") else ""
+        return Verdict(name, "failed", f"it ended {facts.crashes} times{last}")
     if facts.active_state == "failed":
         return Verdict(name, "failed", f"the unit failed ({facts.result})")
     if (facts.active_state, facts.sub_state) != ("active", "running"):

@@ -12,7 +12,7 @@ import pytest
 from board import Board
 
 from cross import bundle as bundles
-from cross import deploy, fleet, target, wheels
+from cross import deploy, fleet, sign, target, wheels
 from cross.bundle import Bundle
 from cross.deploy import Job
 from cross.rollout import Rollout
@@ -70,7 +70,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Makes a bundle of this tree, with other texts in some of the daemon's files."""
     made: dict[str, Bundle] = {}
 
-    def bundle(name: str, **files: str) -> Bundle:
+    def bundle(name: str, *, network: bytes | None = None, key: Path | None = None, **files: str) -> Bundle:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             source = folder / "source"
@@ -82,9 +82,11 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
                 shutil.copytree(wheels.REPOSITORY / each, source / each, ignore=ignored)
             for module, text in files.items():
                 (source / "daemon/vigild" / (module.replace("__", "/") + ".py")).write_text(text)
+            for path in (source / "models/embedded").glob("*.tflite") if network is not None else ():
+                path.write_bytes(network)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(wheels, "REPOSITORY", source)
-                made[name] = Bundle.open(bundles.make(target.load(TARGET), None, folder))
+                made[name] = Bundle.open(bundles.make(target.load(TARGET), key, folder))
         return made[name]
 
     return bundle
@@ -101,6 +103,12 @@ def deployed(make) -> Iterator[Board]:
 
 def journal(board: Board) -> dict[str, object]:
     return json.loads((board.root / "opt/vigild/journal.json").read_bytes())
+
+
+def changed(make) -> Bundle:
+    """As good, and another release."""
+    text = (wheels.REPOSITORY / "daemon/vigild/figures.py").read_text()
+    return make("changed", figures=f"{text}\n# a line\n")
 
 
 def good(board: Board, make) -> str:
@@ -120,9 +128,7 @@ def test_first_detections_reach_a_client_through_the_activated_socket(deployed: 
 
 
 def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
-    text = (wheels.REPOSITORY / "daemon/vigild/figures.py").read_text()
-    changed = make("changed", figures=f"{text}\n# a line\n")
-    outcome = deploy.deploy(changed, JOB, say)
+    outcome = deploy.deploy(changed(make), JOB, say)
     assert outcome.good, outcome.detail
     assert 0 < outcome.sent_bytes < 25 << 20
     back = deploy.rollback(JOB, say)
@@ -138,6 +144,56 @@ def test_a_bad_release_is_put_back(deployed: Board, make, kind: str, text: str, 
     assert not outcome.good
     assert why in outcome.detail
     good(deployed, make)
+
+
+def test_a_release_whose_model_is_bad_is_put_back(deployed: Board, make):
+    outcome = deploy.deploy(make("bad-model", network=b"no network at all"), Job(JOB.host, window_s=15), say)
+    assert not outcome.good
+    assert ".tflite" in outcome.detail
+    good(deployed, make)
+
+
+def test_where_every_release_is_bad_it_says_so_and_goes_on_trying_the_last_good_one(deployed: Board, make):
+    """Something on the board itself is broken: what is put back does not pass either."""
+    broken = deployed.root / "etc/systemd/system/vigild.service.d/broken.conf"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text("[Service]\nExecStartPre=/bin/false\n")
+    try:
+        outcome = deploy.deploy(changed(make), Job(JOB.host, window_s=15), say)
+        assert not outcome.good
+        assert "put back, did not pass either" in outcome.detail
+        assert journal(deployed)["ailing"] is True
+        assert journal(deployed)["current"] == make("good").release_name()
+    finally:
+        broken.unlink()
+        deployed.run("systemctl daemon-reload")
+    # Nobody starts it: it is tried again and again.
+    deployed.wait_for(
+        lambda: deployed.run("systemctl is-active vigild", check=False).strip() == "active", "it runs", 90
+    )
+    outcome = deploy.deploy(make("good"), JOB, say)
+    assert outcome.good, outcome.detail
+    good(deployed, make)
+
+
+def test_with_a_key_on_the_board_only_bundles_signed_with_it_are_taken(deployed: Board, make, tmp_path: Path):
+    key, other = tmp_path / "key", tmp_path / "other"
+    sign.make_key(key)
+    sign.make_key(other)
+    text = (wheels.REPOSITORY / "daemon/vigild/figures.py").read_text()
+    try:
+        # The first signed bundle lays the key down; from then on it is asked for.
+        outcome = deploy.deploy(make("signed", key=key), JOB, say)
+        assert outcome.good, outcome.detail
+        unsigned = deploy.deploy(make("unsigned", figures=f"{text}\n# a third line\n"), JOB, say)
+        assert not unsigned.good
+        assert "not signed" in unsigned.detail
+        strange = deploy.deploy(make("strange", key=other, figures=f"{text}\n# a fourth line\n"), JOB, say)
+        assert not strange.good
+        assert "signature is not by a key" in strange.detail
+        good(deployed, make)
+    finally:
+        (deployed.root / "opt/vigild/allowed_signers").unlink(missing_ok=True)
 
 
 def test_a_power_cut_while_a_bad_release_is_tried(deployed: Board, make):
@@ -161,7 +217,7 @@ def test_a_wrong_configuration_is_refused_before_the_switch(deployed: Board, mak
     before = path.read_text()
     path.write_text(before + "\n[camera.front.nonsense]\n")
     try:
-        outcome = deploy.deploy(make("changed"), JOB, say)
+        outcome = deploy.deploy(changed(make), JOB, say)
     finally:
         path.write_text(before)
     assert not outcome.good
