@@ -5,6 +5,7 @@
 #   make test-repeat [N=10] [TESTS=tests/unit] [BUSY=1]   many times, with BUSY cores kept busy: what fails, how often
 #   make test-container  the service on a board in a container, with a real systemd: as root, with systemd-container
 #                    and debootstrap installed; else it skips and says so (VIGILD_SUITE=trixie: on a newer systemd)
+#   make test-fleet  ten such boards side by side: canary, waves, and a rule when to stop
 #   make test-tflite what depends on the runtime, on tflite-runtime 2.14
 #   make bench [ROWS='latency memory'] [BENCH=--quick]    speed, as ratios to the raw interpreter
 #   make bench-budget [PLOTS=build/budget]                the governor on simulated boards: table and pictures
@@ -23,6 +24,7 @@
 #   make board [ARCH=aarch64]  a whole emulated board on this terminal: systemd, a camera; on x86_64 heat that can be set
 #   make test-board [ARCH=...]  the bundle on such boards: unplugged, heated, short of memory, rebooted
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
+#   make cut-deploy [N=20] [SEED=1]                       the power cut at random moments of a deploy to one
 #   make man         the manual pages, in build/man
 #   make help        this text
 
@@ -35,10 +37,10 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-board test-faults chaos soak \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
-  signing-key emulate board soak-deploy
+  signing-key emulate board soak-deploy cut-deploy
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -109,7 +111,11 @@ test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
 
 # The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
 test-container: setup
-	$(BIN)/python -m pytest tests/container
+	$(BIN)/python -m pytest tests/container -m "not fleet"
+
+# Takes ten minutes and 4 GB on two cores; not in CI.
+test-fleet: setup
+	$(BIN)/python -m pytest tests/container -m fleet
 
 # Whole emulated boards; the image of each is made once (4 and 10 minutes, as root) and kept there too.
 test-board: setup
@@ -234,6 +240,10 @@ uninstall: setup
 soak-deploy: N = 50
 soak-deploy: setup
 	$(BIN)/python tests/container/soak_deploy.py -n $(N)
+
+cut-deploy: N = 20
+cut-deploy: setup
+	$(BIN)/python tests/container/cut_deploy.py -n $(N) --seed $(SEED)
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)
