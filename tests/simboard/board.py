@@ -78,7 +78,10 @@ class Board:
         self.under_voltage_above = math.inf
         """Watts from which the supply gives in."""
         self.foreign_cores = 0.0
-        """What other programs keep busy."""
+        """What other programs keep busy all the time."""
+        self.bursts: tuple[float, float, float] = (0.0, 1.0, 10.0)
+        """And now and then: (cores, for so many seconds, of every so many)."""
+        self.seconds = 0.0
         self.fan_level = 0
         self.board = room + physics.idle_watts * self.r_board
         self.die = self.board + physics.chip_idle_watts * physics.r_die
@@ -90,10 +93,17 @@ class Board:
         self._random = random.Random(seed)
         self._rates: deque[float] = deque([0.0], maxlen=4)
         self._stuck: float | None = None
+        self._foreign: deque[float] = deque([0.0], maxlen=2)
 
     @property
     def foreign_watts(self) -> float:
-        return self.foreign_cores * self.physics.work_watts / self.physics.cores
+        return self.foreign_now * self.physics.work_watts / self.physics.cores
+
+    @property
+    def foreign_now(self) -> float:
+        """Cores."""
+        cores, on_s, every_s = self.bursts
+        return self.foreign_cores + (cores if self.seconds % every_s < on_s else 0.0)
 
     @property
     def r_board(self) -> float:
@@ -115,6 +125,8 @@ class Board:
         self._fan()
         self._settle(work)
         self._rates.append(self.rate)
+        self._foreign.append(self.foreign_now)
+        self.seconds += self.STEP_S
         lag = math.exp(-self.STEP_S / max(physics.lag_s, 1e-3))
         self.seen = self.die + (self.seen - self.die) * lag
 
@@ -155,6 +167,10 @@ class Board:
         if self.clock < 1.0:
             found.add("throttled")
         return frozenset(found)
+
+    def foreign_fps(self) -> float:
+        """What other programs kept busy in the last second, as frames of the first operating point."""
+        return sum(self._foreign) / len(self._foreign) / self.physics.cpu_s
 
     def measured_fps(self) -> float:
         """As the daemon counts it: over the last two seconds."""

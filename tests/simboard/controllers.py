@@ -14,6 +14,8 @@ class Sight(NamedTuple):
     celsius: float | None
     flags: frozenset[str]
     measured_fps: float
+    foreign: float = 0.0
+    """What other programs keep busy, in frames a second of the first operating point."""
 
 
 class Order(NamedTuple):
@@ -52,7 +54,11 @@ class Governed:
 
     def step(self, sight: Sight, now: float) -> Order:
         heat = governor.Heat(
-            celsius=sight.celsius, sensor="cpu-thermal", flags=sight.flags, measured_fps=sight.measured_fps
+            celsius=sight.celsius,
+            sensor="cpu-thermal",
+            flags=sight.flags,
+            measured_fps=sight.measured_fps,
+            foreign=sight.foreign,
         )
         self.state, action = governor.step(self.state, self.plan, heat, now)
         self.moves += [(now, move.kind, move.reason) for move in action.moves]

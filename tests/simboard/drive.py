@@ -50,7 +50,8 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
     for second in range(int(scenario.seconds)):
         while changes and changes[0][0] <= second:
             changes.pop(0)[1](board)
-        order = controller.step(Sight(board.read(), board.flags(), board.measured_fps()), float(second))
+        sight = Sight(board.read(), board.flags(), board.measured_fps(), board.foreign_fps())
+        order = controller.step(sight, float(second))
         inferred = 0.0
         for _ in range(2):
             board.step(order.point, order.rate)

@@ -63,6 +63,9 @@ SCENARIOS = {
     "a core goes": Scenario(
         "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), profiles=("pi5",)
     ),
+    "program in bursts": Scenario(
+        "program in bursts", 3600, 26.0, ((1800, _set("bursts", (0.5, 2.0, 15.0))),), profiles=BARE, judge_work=False
+    ),
     "hardly anything left": Scenario(
         "hardly anything left", 9000, 22.0,
         ((1800, _rest_below_budget(1.5)), (5400, _rest_below_budget(40.0))),

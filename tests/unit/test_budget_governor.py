@@ -31,7 +31,9 @@ celsius = st.one_of(
     st.sampled_from([-89.7, 0.0, 150.0, 1e6, -math.inf]),
 )
 flags = st.sampled_from([frozenset(), frozenset(), frozenset(), frozenset({"under_voltage"}), frozenset({"throttled"})])
-heats = st.builds(Heat, celsius=celsius, flags=flags, measured_fps=st.one_of(st.none(), st.floats(0, 40)))
+foreign = st.one_of(st.just(0.0), st.floats(0, 20), st.just(1e6))
+rates = st.one_of(st.none(), st.floats(0, 40))
+heats = st.builds(Heat, celsius=celsius, flags=flags, measured_fps=rates, foreign=foreign)
 runs = st.lists(st.tuples(heats, st.integers(1, 15)), min_size=1, max_size=15)
 """A reading and for how many seconds it stays."""
 
@@ -145,6 +147,23 @@ def test_everything_may_end_in_a_pause_and_is_told_as_one() -> None:
     _, actions = drive_hot(95.0, 120)
     assert actions[-1].cameras == ()
     assert actions[-1].degraded.startswith("paused: cpu-thermal 95")
+
+
+def test_what_another_program_takes_is_given_up_before_the_sensor_knows_of_it() -> None:
+    """And little of it, or for a moment, has the rate follow slowly."""
+
+    def after(*foreign: float) -> float:
+        state, _ = drive_hot(74.5, 600)
+        rate = state.rate
+        for second, other in enumerate(foreign):
+            heat = Heat(celsius=74.5, measured_fps=state.rate, foreign=other)
+            state, _ = governor.step(state, PLAN, heat, 600.0 + second)
+        return state.rate / rate
+
+    assert after(0.0) == pytest.approx(1.0, abs=0.05)
+    assert after(4.0) < 0.85
+    assert after(0.5, 0.5) > 0.95
+    assert after(4.0, 0.0, 0.0) < 0.85, "it is not at once believed to be gone"
 
 
 def test_a_lower_budget_acts_at_once() -> None:

@@ -27,6 +27,8 @@ CHOICE = [
     ("pi5-fan", "fan fails"),
     ("pi4", "sensor drops out"),
     ("pi4", "hardly anything left"),
+    ("pi5", "a core goes"),
+    ("pi4", "program in bursts"),
 ]
 
 

@@ -19,6 +19,7 @@ from vigild.board.firmware import flags_before, flags_now
 from vigild.board.frequency import Frequencies
 from vigild.board.memory import MemoryReader
 from vigild.board.pace import SENSORS_NEAR_S, sensors_pace_s
+from vigild.board.processor import Processor
 from vigild.board.readings import Readings
 
 
@@ -29,6 +30,7 @@ class BoardReader:
         self._sensors = board.sensors
         self._firmware = board.firmware
         self._frequencies = Frequencies(board.root)
+        self._processor = Processor(board.root)
         self._memory = MemoryReader(board)
         self.budgets = budgets
         """Those in force; may be set anew at any time."""
@@ -40,7 +42,7 @@ class BoardReader:
         before = self._readings
         memory = self._memory.read(now_ns, pids, self.budgets.memory if self.budgets else None)
         if before is None or now_ns >= self._next_ns or (memory.woken and memory is not before.memory):
-            self._readings = msgspec.structs.replace(self._read_sensors(now_ns), memory=memory)
+            self._readings = msgspec.structs.replace(self._read_sensors(now_ns, pids), memory=memory)
         elif memory is not before.memory:
             self._readings = msgspec.structs.replace(before, memory=memory)
         assert self._readings is not None
@@ -54,7 +56,7 @@ class BoardReader:
         """Leave no process behind."""
         self._firmware.close()
 
-    def _read_sensors(self, now_ns: int) -> Readings:
+    def _read_sensors(self, now_ns: int, pids: Mapping[str, int]) -> Readings:
         sensors = self._sensors
         temperatures = sensors.read(now_ns)
         counted = sensors.counted
@@ -72,4 +74,5 @@ class BoardReader:
             remembered=tuple(name for name in flags_before(bits) if name not in flags),
             lost=tuple(sensors.lost(now_ns)),
             frequency=self._frequencies.read(said.arm_hz if said else None),
+            foreign_cores=self._processor.foreign(now_ns, pids.values()),
         )

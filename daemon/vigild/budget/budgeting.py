@@ -177,6 +177,7 @@ def _heat(
         sensor=sensor or "the temperature sensor",
         flags=frozenset(readings.flags),
         measured_fps=sum(camera.measured_fps for camera in cameras),
+        foreign=(readings.foreign_cores or 0.0) * _frames_a_core(points[0]),
     )
     heat_state, decided = governor.step(heat_state, plan, heat, now)
     limits = _limits(decided, wanted, quiet, settings.min_fps)
@@ -187,6 +188,11 @@ def _heat(
         actions.append(UsePoint(point=decided.point))
     state = msgspec.structs.replace(state, heat=heat_state, limits=limits, point=decided.point, sensor=sensor)
     return state, actions
+
+
+def _frames_a_core(point: OperatingPoint) -> float:
+    """Reference frames a second that keep one core busy, about: at its capacity a point keeps all its threads busy."""
+    return point.capacity_fps * point.cost / max(point.threads, 1)
 
 
 def _within(camera: Camera, quiet: Quiet | None) -> Camera:
@@ -240,12 +246,13 @@ def summary(state: State, settings: Settings, ladder: Ladder | None = None) -> S
     belief = state.heat.belief if state.heat is not None else None
     if belief is None or settings.temperature is None or state.point is None:
         return Summary(degraded=degraded, point=point, moves=state.counts)
+    foreign = state.heat.foreign.load if state.heat is not None else 0.0
     full = ladder.rungs[0].full_fps if ladder is not None else state.point.capacity_fps
     return Summary(
         degraded=degraded,
         point=point,
         moves=state.counts,
-        board=thermal_model.describe(belief, settings.temperature, state.point.cost, str(state.point), full),
+        board=thermal_model.describe(belief, settings.temperature, state.point.cost, str(state.point), full, foreign),
         sure=belief.sure,
         rest_celsius=belief.rest,
         die_seconds=belief.die_s,

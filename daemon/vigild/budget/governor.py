@@ -12,6 +12,7 @@ cannot wind up, and a grant that is divided among the actors. Differences:
   load is cut as if the die answered weakly and added as if it answered strongly.
 * The integral is an observer (`observer`): it attributes to the room what the load that really ran does not explain,
   and extrapolates it by AHEAD_S, so that the governor acts before the limit.
+* What other programs take of the processor is known before the sensor knows of it (`foreign`), and given up at once.
 * What was asked a moment ago and has not yet reached the sensor is not asked again (a Smith predictor with the die's
   time constant).
 * The load is changed when the temperature foretold leaves a band around the target, not all the time: each change
@@ -32,9 +33,10 @@ import math
 
 import msgspec
 
-from vigild.budget import ceiling, observer, thermal_model, words
+from vigild.budget import ceiling, foreign, observer, thermal_model, words
 from vigild.budget.actions import Move, MoveKind
 from vigild.budget.ceiling import Ceiling
+from vigild.budget.foreign import Foreign
 from vigild.budget.observer import Observer
 from vigild.budget.operating_points import Ladder, OperatingPoint, Rung
 from vigild.budget.sensing import Sensing, judge
@@ -94,6 +96,8 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
     """What limits the board right now: "under_voltage", "throttled", ...; see `ceiling`."""
     measured_fps: float | None = None
     """Inferences a second of all cameras; None: not known, so that what was asked is taken for it."""
+    foreign: float = 0.0
+    """What other programs ask of the processor, as the reference frames a second that would keep it as busy."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +117,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     acted_at: float = -math.inf
     observer: Observer | None = None
     quick_load: float = 0.0
-    """The load as the die's temperature follows it."""
+    """The load as the die's temperature follows it, that of other programs included."""
+    foreign: Foreign = Foreign()
     sensing: Sensing = Sensing()
     safe_load: float = 0.0
     model: ThermalModel | None = None
@@ -162,7 +167,10 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
     rung = plan.ladder.rungs[state.rung]
     ran = (heat.measured_fps if heat.measured_fps is not None else state.rate) * rung.point.cost
-    state = _follow(state, plan, sensing, ran, seconds)
+    state = msgspec.structs.replace(
+        state, foreign=foreign.follow(state.foreign, heat.foreign, plan.ladder.full_load, seconds, now)
+    )
+    state = _follow(state, plan, sensing, ran + heat.foreign, seconds)
     limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
     state = msgspec.structs.replace(state, ceiling=limit)
     state = _decide(state, plan, sensing, limit, now)
@@ -265,7 +273,7 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
     deviation = min(belief.die_deviation, belief.die_gain)
     weak = max(belief.die_gain - deviation / 2, 1.0 / full)
     strong = belief.die_gain + deviation
-    foretold = slow + belief.die_gain * state.load
+    foretold = slow + belief.die_gain * (state.load + state.foreign.load)
     over = state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
     lower, upper = math.inf, state.load
     if foretold > target + band:
@@ -386,7 +394,7 @@ def _would_hold(state: State, plan: Plan, rung: Rung) -> bool:
     if plan.celsius is None or belief is None or not belief.sure or _cooled(state, plan):
         return True
     load, deviation = thermal_model.sustained(belief, plan.celsius)
-    return load + deviation >= rung.floor_load
+    return load - state.foreign.load + deviation >= rung.floor_load
 
 
 # ---- telling

@@ -366,16 +366,25 @@ def sustained(belief: Belief, celsius: float, cooler_by: float = 0.0) -> tuple[f
     return load, math.sqrt(quick * quick + slow * slow + READING_VARIANCE) / belief.gain
 
 
-def describe(belief: Belief, celsius: float, cost: float, what: str, full_fps: float, fan_celsius: float = 20.0) -> str:
+def describe(
+    belief: Belief,
+    celsius: float,
+    cost: float,
+    what: str,
+    full_fps: float,
+    foreign: float = 0.0,
+    fan_celsius: float = 20.0,
+) -> str:
     """For people: "14.2 ± 0.4 fps of int8-256 on 2 threads; with a fan that took 20 °C off: 30.0".
 
-    `cost`, `what`, `full_fps`: of the operating point that is told of.
+    `cost`, `what`, `full_fps`: of the operating point that is told of. `foreign`: what other programs take of the load.
     """
     load, deviation = sustained(belief, celsius)
+    load = max(load - foreign, 0.0)
     text = f"{min(load / cost, full_fps):.1f} ± {deviation / cost:.1f} fps of {what}"
     if load / cost >= full_fps:
         text += " (all that is wanted)"
     else:
-        fan, _ = sustained(belief, celsius, fan_celsius)
+        fan = max(sustained(belief, celsius, fan_celsius)[0] - foreign, 0.0)
         text += f"; with a fan that took {fan_celsius:g} °C off: {min(fan / cost, full_fps):.1f}"
     return text if belief.sure else f"{text} (not learned well yet)"
