@@ -268,6 +268,20 @@ def test_broken_files_are_counted_and_passed(rig: CameraRig, folder: Path) -> No
     assert rig.end().count("p03.png") == 1
 
 
+def test_a_broken_file_is_counted_before_the_next_frame_is_there(rig: CameraRig, folder: Path) -> None:
+    """A worker killed just then has told of it; the next one begins behind that frame and knows nothing."""
+    (folder / "p03.png").write_bytes(b"broken")
+    rig.add("f", every(folder))
+    link = rig.attach("f")
+    while (frame := link.next()).frame < 4:
+        link.ring.give_back(frame)
+    rig.process.kill()
+    rig.process.wait()
+    while not (drops := rig.until(CameraStats).drops):
+        pass  # told before that; `until` fails where nothing is left
+    assert drops == {"bad_frame": 1}
+
+
 def test_a_folder_with_nothing_but_broken_files(rig: CameraRig, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"broken")
     rig.add("f", every(tmp_path))

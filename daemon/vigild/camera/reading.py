@@ -74,6 +74,8 @@ class Reader:
         delivery = self._delivery
         delivery.counts["bad_frame"] += 1
         if not self._source.live:
+            # Told before the next frame is sent: no successor goes back behind that, so that nobody else would count it.
+            delivery.tell(delivery.stats())
             # By name: a folder that loops would repeat itself.
             if str(error) not in delivery.bad_told and len(delivery.bad_told) < _FILES_TOLD:
                 delivery.bad_told.add(str(error))
