@@ -19,7 +19,7 @@ from errno import (
 )
 from typing import Literal, NamedTuple
 
-Provoke = Literal["detector", "camera", "hang", "client", "socket", "stale", "request", "nothing"]
+Provoke = Literal["hangup", "detector", "camera", "hang", "client", "socket", "stale", "request", "nothing"]
 """Kill that worker (or stop the detector); connect; delete the socket file, or put a dead one in its place; send a
 request; wait."""
 
@@ -64,6 +64,8 @@ CASES = (
     Case("send", (ENOBUFS, ENOMEM), "nothing", count=3),
     Case("send", (ENOBUFS,), "camera", count=8),
     Case("recv", (ENOMEM, ENOBUFS), "request", count=1),
+    # The event loop's own pipe, by which a signal wakes it.
+    Case("recv", (ENOMEM, ENOBUFS), "hangup", count=1),
     Case("recvmsg_into", (ENOMEM, ENOBUFS), "nothing", count=1),
     Case("recvmsg_into", (ENOMEM,), "camera", count=3),
     Case("read", (EIO, ENOMEM), "nothing", count=1, quiet=True),

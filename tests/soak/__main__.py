@@ -93,11 +93,13 @@ class Soak:
                 wrong.append(f"{name}: {self.seconds:.0f} s are too short to say anything")
                 continue
             slope = trend([(at_s / 3600, held.own_bytes / 1024) for at_s, held in settled])
+            later = trend([(at_s / 3600, held.own_bytes / 1024) for at_s, held in settled[len(settled) // 2 :]])
             hours = 1e6 / rate / 3600
             last = settled[-1][1]
             print(
                 f"  {name:14} {last.own_bytes / 2**20:6.1f} MiB  slope {slope.per_unit:+8.1f} KiB/h "
-                f"[{slope.low:+.1f}, {slope.high:+.1f}], {slope.per_unit * hours:+.1f} KiB per 10^6 frames "
+                f"[{slope.low:+.1f}, {slope.high:+.1f}], of the second half {later.per_unit:+.1f}, "
+                f"{slope.per_unit * hours:+.1f} KiB per 10^6 frames "
                 f"[{slope.low * hours:+.1f}, {slope.high * hours:+.1f}]; "
                 f"{last.descriptors} descriptors, {last.threads} threads"
             )

@@ -26,7 +26,7 @@ def _chosen() -> list[tuple[Case, int]]:
         return [(case, number) for case in CASES for number in case.errnos]
     # The first line of each call, and not always the first errno: neighbours in the table take different ones.
     first = {case.call: case for case in reversed(CASES)}
-    lines = [case for case in CASES if first[case.call] is case or case.provoke in ("hang", "client")]
+    lines = [case for case in CASES if first[case.call] is case or case.provoke in ("hang", "hangup", "client")]
     return [(case, case.errnos[index % len(case.errnos)]) for index, case in enumerate(lines)]
 
 
@@ -74,6 +74,8 @@ class Attacked:
                 self.daemon.socket.unlink()
                 with socket.socket(socket.AF_UNIX) as dead:
                     dead.bind(str(self.daemon.socket))
+            case "hangup":
+                os.kill(self.daemon.pid, signal.SIGHUP)
             case "request":
                 self.watcher.send(type="ping", id="provoked")
             case "nothing":

@@ -74,7 +74,7 @@ class Reader:
         delivery = self._delivery
         delivery.counts["bad_frame"] += 1
         if not self._source.live:
-            # Told before the next frame is sent: no successor goes back behind that, so that nobody else would count it.
+            # Told before the next frame is sent: a successor begins behind that one, and would not count this.
             delivery.tell(delivery.stats())
             # By name: a folder that loops would repeat itself.
             if str(error) not in delivery.bad_told and len(delivery.bad_told) < _FILES_TOLD:

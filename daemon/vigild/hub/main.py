@@ -31,7 +31,7 @@ from vigild.hub.model_files import LOOK_S
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
-from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, one_heap, prctl, trim
+from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, one_heap, prctl
 from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError
@@ -124,12 +124,13 @@ class _Daemon:
         self._next_save_ns = 0
         self._next_look_ns = 0
         self._settle_ns: int | None = None
-        """When what the start leaves behind is cleared away; 0: it has been."""
+        """When the garbage collector is told what stays; 0: it has been."""
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
     async def run(self, early_signals: Sequence[int]) -> int:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed_in_the_loop)
         # Whatever a dying worker leaves behind becomes our child, and is swept away.
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         finished: asyncio.Future[int] = loop.create_future()
@@ -270,6 +271,17 @@ class _Daemon:
                     self._fault(part.__name__.lstrip("_"), error)
             await asyncio.sleep(TICK_S)
 
+    def _failed_in_the_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What no callback caught itself; the loop goes on."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and "_read_from_self" in repr(context.get("handle")):
+            # The pipe that wakes the loop for signals: what could not be read is still there, and read next.
+            _log.warning("the event loop's own pipe cannot be read (%s); trying again", error.strerror)
+        elif isinstance(error, Exception):
+            self._fault("event loop", error)
+        else:
+            loop.default_exception_handler(context)
+
     def _fault(self, where: str, error: Exception) -> None:
         # What fails in each tick is said once, and again when it is another or some time has passed.
         said, now_s = repr(error), time.monotonic()
@@ -321,9 +333,10 @@ class _Daemon:
             self._hub.happened(events.Noticed(kind="model_file", reason=sentence))
 
     def _settle(self, now_ns: int) -> None:
-        """Once, soon after the start: give back what that took, and let the garbage collector leave alone what stays.
+        """Once, soon after the start: let the garbage collector leave alone what stays.
 
-        Else it walks through all modules now and then, a tenth of a second long on a small board.
+        Else it walks through all modules now and then, a tenth of a second long on a small board. What the start took
+        is not given back to the kernel: within half an hour it would have been taken again, page by page.
         """
         if self._settle_ns is None:
             self._settle_ns = now_ns + round(SETTLE_S * 1e9)
@@ -331,7 +344,6 @@ class _Daemon:
             self._settle_ns = 0
             gc.collect()
             gc.freeze()
-            trim()
 
     def _keep_learned(self, now_ns: int) -> None:
         """What was learned of the board survives a power cut, but for the last minutes."""
