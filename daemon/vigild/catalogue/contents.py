@@ -26,6 +26,7 @@ import msgspec
 
 from vigild.catalogue.entry import Entry, ManifestError
 from vigild.config.schema import ModelConfig
+from vigild.decoding import encoded
 
 ABSENT = ""
 """In the place of the SHA-256 of a path where no readable file is."""
@@ -84,7 +85,7 @@ def _described(config: ModelConfig, environ: Mapping[str, str]) -> Fingerprint:
     entry = _entry(config, environ)
     if entry is None:
         return {f"manifest#{config.name}": ABSENT}
-    return {f"{entry.origin}#{entry.name}": hashlib.sha256(msgspec.json.encode(entry)).hexdigest()}
+    return {f"{entry.origin}#{entry.name}": hashlib.sha256(encoded(msgspec.json.encode, entry)).hexdigest()}
 
 
 def mark_of(info: os.stat_result) -> _Stat:

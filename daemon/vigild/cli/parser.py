@@ -11,9 +11,9 @@ import argparse
 import importlib
 import textwrap
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from vigild import __version__
+from vigild import __version__, plain
 from vigild.cli.examples import EXAMPLES
 
 
@@ -56,9 +56,16 @@ class CannotStart(Exception):
         self.error = error
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse repeats an argument that it does not know: a line for a person, whatever is in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain.sentence(message))
+
+
 def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParser:
     """The parser. `only`: the command whose arguments it knows; None: none; "": all. Raises CannotStart."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=textwrap.fill(DESCRIPTION, MAX_COLUMNS),
         epilog=_epilog(""),

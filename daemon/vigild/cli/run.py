@@ -59,9 +59,6 @@ def run(args: argparse.Namespace) -> int:
     from vigild import log, openfiles
     from vigild.config import credentials, load
 
-    overrides = list(args.override)
-    if args.socket:
-        overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
     found: str | None = None
     """The camera that stands in where neither the file nor the command line names one."""
@@ -72,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
         def of(source: str | None) -> Config:
             return load.from_command_line(
-                config=config_path, source=source, model=args.model, labels=args.labels, overrides=overrides
+                config=config_path,
+                source=source,
+                model=args.model,
+                labels=args.labels,
+                socket=args.socket or None,
+                overrides=args.override,
             )
 
         config = of(args.source)
