@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set a key, e.g. -o camera.front.fps=5",
     )
-    parser.add_argument("--exit-at-end", action="store_true", help="exit 0 when every source has come to its end")
+    parser.add_argument(
+        "--exit-at-end",
+        action="store_true",
+        help="exit when every source has come to its end: with 0, or 1 if one or a picture of it could not be read",
+    )
     parser.add_argument("--sysfs-root", metavar="DIR", default="/", help="read sensors below DIR (for tests)")
     parser.add_argument("--quiet", action="store_true", help="no line per second on the terminal")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import logging
 import os
 import signal
 import time
@@ -130,7 +131,7 @@ class _Daemon:
         def finish(status: int, why: str) -> None:
             if not finished.done():
                 if why:
-                    _log.info("%s", why)
+                    _log.log(logging.ERROR if status else logging.INFO, "%s", why)
                 finished.set_result(status)
 
         hub = self._hub = Hub(
