@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one camera: /dev/video0, a file, images:FOLDER, rtsp://..., exec:..., testcard",
     )
     parser.add_argument("--model", metavar="FILE", help="the .tflite model (default: the embedded one)")
-    parser.add_argument("--labels", metavar="FILE", help="its label file, a line a class")
+    parser.add_argument("--labels", metavar="FILE", help="its label file: a name a line, pbtxt, JSON, CSV or YAML")
     parser.add_argument("--socket", metavar="PATH", help="where to listen (default: see `vigild config`)")
     parser.add_argument(
         "-o",
