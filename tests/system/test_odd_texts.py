@@ -53,7 +53,7 @@ VARIABLES = [
 ]
 
 
-def vigild(*arguments: bytes | str, env: dict[str, str | bytes]) -> tuple[int, str]:
+def vigild(*arguments: bytes | str, env: dict[str, str | bytes], cwd: Path | None = None) -> tuple[int, str]:
     """Its status, and all that it printed: UTF-8, no traceback, nothing that steers."""
     kept = {name: value for name, value in os.environ.items() if name not in ("LANG", "LC_ALL", "PYTHONUTF8")}
     done = subprocess.run(
@@ -62,6 +62,7 @@ def vigild(*arguments: bytes | str, env: dict[str, str | bytes]) -> tuple[int, s
         timeout=TIMEOUT_S,
         env={os.fsencode(k): os.fsencode(v) for k, v in {**kept, "PYTHONPATH": str(REPO / "daemon"), **env}.items()},
         check=False,
+        cwd=cwd,
     )
     said = (done.stdout + done.stderr).decode()
     assert "Traceback" not in said, said
@@ -84,9 +85,9 @@ def test_an_odd_environment(tmp_path: Path, locale: str, value: bytes) -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 def test_odd_arguments(tmp_path: Path, locale: str) -> None:
     env: dict[str, str | bytes] = {**LOCALES[locale]}
-    odd = os.fsencode(tmp_path) + b"/\xff\x1b[31m\nx"
+    odd = b"\xff\x1b[31m\nx"
     for arguments in (("check", odd), ("run", "--config", odd), ("run", "--source", b"images:" + odd)):
-        status, said = vigild(*arguments, env=env)
+        status, said = vigild(*arguments, env=env, cwd=tmp_path)
         assert status == (1 if arguments[0] == "check" else 2) and len(said.splitlines()) == 1, said
         assert r"\udcff\x1b[31m" in said or r"\udcff\u001b[31m" in said
     assert vigild("status", "--socket", odd, env=env)[0] == 3
