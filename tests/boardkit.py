@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from pathlib import Path
+
+NASTY = b"\xff\xfe\x1b[31m\n\x9b2J\xe2\x80\xae\xc2\x85bad\n"
+"""No UTF-8; colours the rest; begins a line; clears the screen; turns round what follows; begins a line again."""
+
+STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What steers a terminal, but for line ends, or is no text."""
 
 PI_CPUINFO = "".join(
     f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\n"
@@ -191,4 +200,23 @@ def plain_pc(root: Path) -> Path:
     zone(root, 0, "acpitz", "27800\n", [(119000, "critical", "")])
     zone(root, 1, "x86_pkg_temp", "41000\n", [(-274000, "passive", "")])
     write(root / "sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n")
+    return root
+
+
+def every_board(root: Path) -> Path:
+    """Whatever any board has."""
+    for board in (laptop, plain_pc, raspberry_pi_4, raspberry_pi_5, jetson_orin):
+        shutil.rmtree(root / "run", ignore_errors=True)
+        board(root)
+    cpufreq(root, 1000000, 2000000)
+    cgroup(root, "/system.slice/vigild.service", current=100, high="max", max=5, events="high 0\nmax 0\noom_kill 0")
+    process(root, os.getpid(), 100)
+    write(root / "proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+    for name, value in (("idVendor", "1a6e"), ("idProduct", "089a"), ("busnum", "2"), ("devnum", "3")):
+        write(root / "sys/bus/usb/devices/2-1" / name, value)
+    write(root / "sys/class/dmi/id/sys_vendor", "Acme")
+    write(root / "sys/class/video4linux/video0/name", "Cam")
+    write(root / "dev/video0", "")
+    write(root / "etc/nv_tegra_release", "# R36 (release), REVISION: 4.3")
+    write(root / "boot/config.txt", "temp_limit=70\n")
     return root

@@ -12,17 +12,25 @@ import os
 import stat
 from pathlib import Path
 
+from vigild import plain
+
 MAX_BYTES = 256 * 1024
 """/proc/cpuinfo of a machine with many cores is the largest."""
 
 
 def text(path: Path) -> str:
-    """The file's text without white space and NULs at its ends; empty when it cannot be read."""
+    """The file's text without white space and NULs at its ends; empty when it cannot be read. Of several lines, which
+    `plain.contents` made plain."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode(errors="replace").strip("\0 \t\r\n")
-    except OSError:
+            return plain.contents(file.read(MAX_BYTES).strip(b"\0 \t\r\n"))
+    except (OSError, ValueError):  # a NUL in the name
         return ""
+
+
+def word(path: Path) -> str:
+    """What the file calls something, in one short line; empty when it cannot be read."""
+    return plain.word(text(path))
 
 
 def number(path: Path) -> int | None:

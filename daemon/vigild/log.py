@@ -16,8 +16,9 @@ import os
 import re
 import sys
 import time
+from typing import Any
 
-from vigild import journal
+from vigild import journal, plain
 from vigild.config.source import redact
 
 _LEVELS = {7: logging.DEBUG, 6: logging.INFO, 5: logging.INFO, 4: logging.WARNING, 3: logging.ERROR}
@@ -36,7 +37,17 @@ def logger(name: str) -> logging.Logger:
     return logging.getLogger(f"{_ROOT}.{name}")
 
 
-class _Prefixed(logging.Formatter):
+class _Plain(logging.Formatter):
+    """A message is a line, whatever it quotes; only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return plain.spelt(record.message)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(plain.spelt, super().formatException(ei).splitlines()))
+
+
+class _Prefixed(_Plain):
     """<priority>part: message; further lines carry the priority too, as journald wants."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -45,7 +56,7 @@ class _Prefixed(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
-class _Readable(logging.Formatter):
+class _Readable(_Plain):
     def __init__(self, colored: bool) -> None:
         super().__init__()
         self._colored = colored
@@ -82,6 +93,7 @@ def setup(level: str = "info", worker: bool = False) -> None:
 
 def _to_journald(level: str) -> None:
     handler = journal.JournalHandler(_ROOT)
+    handler.setFormatter(_Plain())
     vigild, everything = logging.getLogger(_ROOT), logging.getLogger()
     vigild.handlers[:] = [handler]
     vigild.propagate = False

@@ -23,6 +23,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from vigild import plain
 from vigild.terminal import Screen, wrap
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def complain(sentence: str) -> None:
     """
     try:
         columns = Screen.of(sys.stderr).columns
-        for line in wrap(sentence, columns, indent=2):
+        for line in wrap(plain.spelt(sentence), columns, indent=2):
             print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         hush(sys.stderr)

@@ -1,13 +1,15 @@
 """Text that fits the terminal it is written to: widths, cutting, tables, colours.
 
     screen = terminal.Screen.of(sys.stdout)        # columns and colours; neither where it is no terminal
+    terminal.calm("red\\x1b[2J")                    # nothing in it but styles steers the terminal
     screen.fit("a line that is far too long")      # "a line that is fa…"
     screen.paint("degraded", terminal.YELLOW)
     terminal.wrap("found: ...", screen.columns, indent=4)
     terminal.one_line([Part("front"), Part("12.0 fps", 1), Part("(invoke 2.9)", 2)], screen.columns)
     terminal.table(head, rows, screen.columns, right={"P50 ms"}, spare=["FIRST ms", "LOAD ms"])
 
-All but `Screen.of` is pure. Where `columns` is None nothing is cut: programs that read the output get all of it.
+All but `Screen.of` is pure. What lines are made of is calmed. Where `columns` is None nothing is cut: programs that
+read the output get all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TextIO
+
+from vigild import plain
 
 RED, GREEN, YELLOW, DIM, BOLD = "31", "32", "33", "2", "1"
 """Select Graphic Rendition parameters (ECMA-48)."""
@@ -32,6 +36,7 @@ DEFAULT_COLUMNS = 80
 GAP = "  "
 
 _STYLE = re.compile(r"\033\[[0-9;]*m")
+_STYLES = re.compile(f"({_STYLE.pattern})")
 _RESET = "\033[0m"
 
 
@@ -62,6 +67,7 @@ class Screen(NamedTuple):
 
     def paint(self, text: str, color: str) -> str:
         """In a colour, where there are any."""
+        text = plain.name(text)
         return f"\033[{color}m{text}{_RESET}" if self.colored and text else text
 
 
@@ -83,6 +89,14 @@ def columns(environ: Mapping[str, str] = os.environ) -> int:
         return DEFAULT_COLUMNS
 
 
+def calm(text: str) -> str:
+    """`text` in one line that steers nothing: only styles stay, and U+FFFD stands for other control characters."""
+    if text.isprintable():
+        return text
+    pieces = _STYLES.split(text)  # text, style, text, ...
+    return "".join(piece if index % 2 else plain.name(piece) for index, piece in enumerate(pieces))
+
+
 def width(text: str) -> int:
     """The columns a text takes: none for styles and combining marks, two for wide characters."""
     if text.isascii() and "\033" not in text:
@@ -100,6 +114,7 @@ def _cells(character: str) -> int:
 
 def fit(text: str, columns: int | None) -> str:
     """`text` in at most `columns` columns, its end replaced by an ellipsis if need be. Styles are closed."""
+    text = calm(text)
     if columns is None or width(text) <= columns:
         return text
     room = max(columns - 1, 0)
@@ -129,7 +144,8 @@ def pad(text: str, columns: int, right: bool = False) -> str:
 
 def wrap(text: str, columns: int | None, indent: int = 0) -> Iterator[str]:
     """`text` in lines of at most `columns`, the further ones indented; broken between words, and within a word
-    only where it alone is too long."""
+    only where it alone is too long. Nothing in it is painted yet."""
+    text = plain.name(text)
     if columns is None or width(text) <= columns:
         yield text
         return
@@ -168,7 +184,7 @@ class Part(NamedTuple):
 
 def one_line(parts: Iterable[Part], columns: int | None, gap: str = GAP) -> str:
     """The parts that fit, in their order: those of the highest `spare` go first; what is left is cut."""
-    kept = [part for part in parts if part.text]
+    kept = [Part(calm(part.text), part.spare) for part in parts if part.text]
 
     def joined() -> str:
         return gap.join(part.text for part in kept).rstrip()

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from vigild import plain
+
 Ioctl = Callable[[int, int, bytes], bytes]
 
 # struct v4l2_capability: driver, card, bus_info, version, capabilities, device_caps, reserved
@@ -155,7 +157,7 @@ def _ask(fd: int, number: int, request: bytes, ioctl: Ioctl) -> bytes | None:
 
 
 def _text(raw: bytes) -> str:
-    return raw.split(b"\0")[0].decode(errors="replace").strip()
+    return plain.word(raw.split(b"\0")[0].decode(errors="replace"))
 
 
 def captures(node: Path) -> bool:

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from embedded_model import default_file
 from fuzz import structure
 from unit import modelkit
-from vigild.catalogue import embedded
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = REPO.parent / "shared" / "assets" / "models"
@@ -47,7 +47,7 @@ def models(with_shared: bool = True) -> list[Model]:
     """Each parsed once for the places of its structure."""
     with tempfile.TemporaryDirectory() as name:
         found = [Model(name, data, structure.find(data), 1.0, beside) for name, data, beside in _tiny(Path(name))]
-    paths = [embedded.default_file()]
+    paths = [default_file()]
     if with_shared and SHARED.is_dir():
         paths += sorted(SHARED.glob("*/*.tflite"))
     return found + [Model(path.stem, path, structure.find(path.read_bytes()), 0.01, {}) for path in paths]

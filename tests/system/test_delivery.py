@@ -182,6 +182,21 @@ def test_without_exit_at_end_the_daemon_stays(tmp_path: Path, model: Path) -> No
         assert (health["status"], health["reason"], health["frame"]) == ("no_frame", "the source has ended", 3)
 
 
+def test_a_folder_without_a_picture_ends_it_with_one_sentence(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "notes.txt").touch()
+    write_pictures(tmp_path / "others", 2)
+    cameras = "".join(
+        f'[camera.{name}]\nsource = "images:{tmp_path / name}"\npace = "every"\n' for name in ("pictures", "others")
+    )
+    with Daemon(tmp_path, f'[model]\npath = "{model}"\n{cameras}', "--exit-at-end").start(wait=False) as daemon:
+        assert daemon.wait() == 1
+        assert "camera.others: ended after 2 frames" in daemon.logged()
+        (said,) = (line for line in daemon.logged().splitlines() if " error " in line)
+        assert f"camera pictures: the folder {tmp_path / 'pictures'} holds no picture: it holds notes.txt; " in said
+        assert said.endswith("put some there, or name another folder")
+
+
 def test_two_folders_end_before_the_daemon_does(tmp_path: Path, model: Path) -> None:
     write_pictures(tmp_path / "short", 3)
     write_pictures(tmp_path / "long", 30)

@@ -12,7 +12,7 @@ import pytest
 from harness import Daemon
 
 from delegates.kit import Board, library
-from vigild.board.memory import memory_of
+from vigild.board.memory import Processes
 
 MIB = 2**20
 KIB_A_FRAME, FPS = 512, 10
@@ -43,7 +43,7 @@ def test_a_leaking_detector_is_ended_below_the_budget_and_clients_stay(
         leaking = daemon.worker("detector")
 
         def used() -> int:
-            return memory_of({str(pid): pid for pid in daemon.processes()}).total_bytes
+            return Processes(Path("/proc")).exact({str(pid): pid for pid in daemon.processes()}).total_bytes
 
         for message in client.stream():
             if message["type"] == "detections" and message["frame"] > FPS * 3:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded_model import default_file
 from publisher import Publisher, Reply
 from vigild.catalogue import embedded, manifest, store
 from vigild.catalogue.download import Download, DownloadError, Partial, next_url
@@ -594,7 +595,7 @@ def test_what_is_here_is_listed_with_its_size(tmp_path):
     default = embedded.entry().variants[0]
     (line,) = [line for line in listed if line.split()[:2] == [embedded.ENTRY, default.name]]
     assert line.endswith("yes")
-    assert f" {embedded.default_file().stat().st_size / 1e6:.1f} MB " in line
+    assert f" {default_file().stat().st_size / 1e6:.1f} MB " in line
 
 
 def test_the_command_says_in_a_sentence_what_failed(publisher, tmp_path):

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from harness import Client, Daemon, holdings
 
+from embedded_model import default_file
 from unit import modelkit
 from vigild.catalogue import embedded
 
 SWAPS = 100
 FPS = 15
-EMBEDDED = embedded.default_file()
+EMBEDDED = default_file()
 
 GATHER, CAST = 36, 53
 GATHER_OPTIONS = 23

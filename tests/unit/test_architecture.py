@@ -16,7 +16,7 @@ FORGE = SourceTree(ROOT / "models" / "forge")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *("", "closest", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
-        *("minscores", "openfiles", "plain", "runtimes", "stdio", "tensor", "terminal", "v4l2"),
+        *("minscores", "openfiles", "plain", "runtimes", "stdio", "tensor", "terminal", "utf8", "v4l2"),
     ),
     ("config",),
     ("log",),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from boardkit import amd_pc, jetson_orin, laptop, raspberry_pi_4, raspberry_pi_5, write
-from vigild.board.memory import memory_of
+from vigild.board.memory import Processes
 from vigild.board.sensors import Sensors
 from vigild.board.tree import Trouble
 
@@ -58,9 +58,9 @@ def test_no_sensors_at_all(tmp_path: Path) -> None:
 
 def test_memory_by_pss_and_by_rss_where_there_is_none(tmp_path: Path) -> None:
     write(tmp_path / "10/smaps_rollup", "x\nRss: 9000 kB\nPss:     4000 kB\nPss_Dirty: 1 kB\n")
-    assert memory_of({"hub": 10, "gone": 11}, tmp_path) == ({"hub": 4000 * 1024}, "pss")
+    assert Processes(tmp_path).exact({"hub": 10, "gone": 11}) == ({"hub": 4000 * 1024}, "pss")
     write(tmp_path / "12/status", "Name: x\nVmRSS:     5000 kB\n")
-    usage = memory_of({"hub": 10, "camera": 12}, tmp_path)
+    usage = Processes(tmp_path).exact({"hub": 10, "camera": 12})
     assert usage.source == "rss"
     assert usage.total_bytes == 9000 * 1024
 

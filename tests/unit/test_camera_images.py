@@ -77,6 +77,24 @@ def test_what_is_wrong_with_the_folder(tmp_path: Path, make, words: str) -> None
     assert caught.value.cause == "open"
 
 
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ([], "holds no picture: it is empty; expected files that end in .bmp, "),
+        (["a.txt", "b.tif"], "holds a.txt, b.tif; expected .*; put some there, or name another folder$"),
+        (["a", "b", "c", "d\x1b", "e"], "holds a, b, c and 2 more; "),
+        (["train/", "x.txt"], "holds train/, x.txt; .*name one, as images:/.*/here/train/$"),
+    ],
+)
+def test_a_folder_without_a_picture_says_what_it_holds(tmp_path: Path, there: list[str], words: str) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in there:
+        (here / name).mkdir() if name.endswith("/") else (here / name).touch()
+    with pytest.raises(SourceFailed, match=words):
+        ImagesSource(str(here), None).open()
+
+
 def test_exif_orientation_is_kept_for_later(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg")
     data = (tmp_path / "a.jpg").read_bytes()

@@ -64,7 +64,7 @@ def test_each_key_changes_what_it_says(table: str, field: Field) -> None:
         "live": changes.live,
         "detector": changes.detector,
         "restart": changes.restart,
-        "camera": changes.reopen,
+        "camera": [change.key for change in changes.all if change.reopens],
     }
     assert {reload: keys for reload, keys in by_reload.items() if keys} == {field.reload: [key]}
     assert changes.changed("camera") == (["front"] if of_camera else [])

@@ -610,3 +610,8 @@ def test_labels_that_no_model_in_force_knows() -> None:
 def test_texts_that_are_no_utf8_are_refused_by_their_key() -> None:
     told = [problem.key for problem in faults(ModelConfig(path=os.fsdecode(b"caf\xe9"), labels_allowed=["\udcff"]))]
     assert told == ["path", "labels_allowed"]
+
+
+@pytest.mark.parametrize("path", ["it's/v\"s\\\\n.sock", "a b.sock", "1", "true"])
+def test_the_commands_socket_is_taken_as_it_is(path: str) -> None:
+    assert from_command_line(socket=path).daemon.socket == os.path.abspath(path)  # noqa: PTH100

@@ -20,7 +20,7 @@ from vigild.catalogue.download import Partial
 from vigild.cli.control import parse_value
 from vigild.client.session import Exchange, ProtocolError
 from vigild.config.schema import DaemonConfig
-from vigild.decoding import decoded
+from vigild.decoding import decoded, encoded
 from vigild.detector import anchors
 from vigild.doctor.service import find_daemon
 from vigild.ipc.channel import Channel
@@ -51,6 +51,14 @@ def test_the_sentence_says_what_is_wrong() -> None:
         decoded(msgspec.json.decode, NESTED)
     with pytest.raises(msgspec.DecodeError, match="a text is not UTF-8"):
         decoded(msgspec.json.decode, '"\udcff"')
+
+
+def test_a_name_that_is_no_utf8_can_be_sent() -> None:
+    value = {"\udcff": ["a\x1b\udc80", b"\xff", 1.5, None, Pong(id="\udcff")]}
+    sent = msgspec.msgpack.decode(encoded(msgspec.msgpack.encode, value))
+    assert sent == {"\ufffd": ["a\x1b\ufffd", b"\xff", 1.5, None, {"type": "pong", "id": "\ufffd"}]}
+    assert encoded(msgspec.json.encode, Pong(id="\udcff")) == '{"type":"pong","id":"\ufffd"}'.encode()
+    assert encoded(msgspec.json.encode, {"a": b"\xff", "b": "\udcff"}) == '{"a":"/w==","b":"\ufffd"}'.encode()
 
 
 @given(st.binary())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import modelkit
 import pytest
 from detectorkit import ASSETS, COCO, load_model
@@ -255,3 +258,16 @@ def test_binary_files_are_no_labels(tmp_path, data):
         return
     with pytest.raises(ModelError, match="is no label file"):
         labels.read_file(str(path), 3)
+
+
+def test_the_formats_on_the_page() -> None:
+    """docs/models.md shows each with the same two classes."""
+    page = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    section = page.partition("## Label files\n")[2].partition("\n## ")[0]
+    examples = re.findall(r"```text\n(.*?)```", section, re.DOTALL)
+    hows = []
+    for example in [*examples, "0 person\n1 car\n", "0: person\n1: car\n"]:
+        names, how = labels.parse(example, 2, "labels.txt")
+        assert names == ["person", "car"], example
+        hows.append(how.partition(",")[0])
+    assert len(examples) == 5 and len(set(hows)) == 6, hows

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from detectorkit import EDGETPU_FACE, HANG_S, REPO, RUNTIME, Camera, Worker, normalised
 
+from embedded_model import default_file
 from vigild.catalogue import embedded
 from vigild.config.schema import ModelConfig
 from vigild.geometry import View
@@ -387,7 +388,7 @@ def test_ready_message_of_the_embedded_model():
     with Worker() as worker:
         ready = worker.ready(ModelConfig(runtime=RUNTIME))
         assert isinstance(ready, ModelReady)
-        assert (ready.name, ready.path) == (embedded.ENTRY, str(embedded.default_file()))
+        assert (ready.name, ready.path) == (embedded.ENTRY, str(default_file()))
         assert not any(label.startswith("class_") for label in ready.labels)
 
 

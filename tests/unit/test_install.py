@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from vigild import __version__
+from vigild.cli import manual
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 100
@@ -60,6 +63,35 @@ def run(vigild: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     return subprocess.run(
         ["vigild", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, env=environ, cwd=vigild.parent
     )
+
+
+def test_it_brings_its_manual_pages(vigild: Path) -> None:
+    """Where `man` looks for those of a program on PATH, and from where pipx links them."""
+    pages = {path.name: path for path in (vigild.parents[1] / "share/man").glob("man?/*")}
+    assert {page: pages[page].parent.name for page in ("vigild.1", "vigild-run.1", "vigild.toml.5")} == {
+        "vigild.1": "man1",
+        "vigild-run.1": "man1",
+        "vigild.toml.5": "man5",
+    }
+    assert dict(manual.pages()) == {name: path.read_text() for name, path in pages.items()}
+
+
+def test_a_build_without_what_it_depends_on_has_no_manual_pages_and_says_so(tmp_path: Path) -> None:
+    """hatchling alone: pip asks it what else it wants, and others may not."""
+    pytest.importorskip("hatchling")
+    venv.create(tmp_path / "bare", with_pip=False)
+    (tmp_path / "bare/site").mkdir()
+    for name in ("hatchling", "packaging", "pathspec", "pluggy", "trove_classifiers", "tomli"):
+        if found := importlib.util.find_spec(name):
+            place = Path(found.origin or "").parent
+            (tmp_path / "bare/site" / name).symlink_to(place)
+    command = [tmp_path / "bare/bin/python", "-c", WHEEL, ROOT, tmp_path]
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "bare/site")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environ)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as wheel:
+        assert not [name for name in wheel.namelist() if "share/man" in name]
+    assert "no manual pages" in done.stdout + done.stderr
 
 
 def test_it_says_its_version_and_is_the_installed_one(vigild: Path) -> None:

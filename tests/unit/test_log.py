@@ -11,7 +11,7 @@ import pytest
 
 from vigild import log
 
-SAY = """
+SAY = r"""
 import os, sys
 if sys.argv[1] == "journal":
     s = os.fstat(2)
@@ -19,7 +19,11 @@ if sys.argv[1] == "journal":
 from vigild import journal, log
 journal.SOCKET = sys.argv[2]
 log.setup("info", worker=sys.argv[1] == "worker")
-log.logger("camera.front").warning("lost: %s\\nand more", "unplugged")
+log.logger("camera.front").warning("lost: %s\nand\x1b[2J more \udcff", "unplugged")
+try:
+    raise ValueError("a\x1b[2Jb")
+except ValueError:
+    log.logger("camera.front").warning("a fault", exc_info=True)
 log.logger("hub").debug("small talk")
 """
 
@@ -35,7 +39,7 @@ def said(kind: str, journald: str = "/nonexistent/socket") -> str:
 def test_people_get_time_and_level() -> None:
     clock, level, *rest = said("pipe").splitlines()[0].split()
     assert clock.count(":") == 2
-    assert (level, " ".join(rest)) == ("warning", "camera.front: lost: unplugged")
+    assert (level, " ".join(rest)) == ("warning", r"camera.front: lost: unplugged and\x1b[2J more \udcff")
 
 
 def test_the_journal_gets_entries_and_nothing_is_written_to_stderr(tmp_path: Path) -> None:
@@ -44,12 +48,16 @@ def test_the_journal_gets_entries_and_nothing_is_written_to_stderr(tmp_path: Pat
         sock.settimeout(5)
         assert said("journal", str(tmp_path / "socket")) == ""
         entry = sock.recv(4096)
-    assert b"lost: unplugged\nand more\n" in entry
+    # A message with a control character in it is "[42B blob data]" for journalctl.
+    assert b"lost: unplugged and\\x1b[2J more \\udcff\n" in entry
     assert b"\nVIGILD_CAMERA=front\n" in entry
 
 
 def test_a_journal_without_its_socket_gets_priorities_on_every_line() -> None:
-    assert said("journal") == "<4>camera.front: lost: unplugged\n<4>and more\n"
+    message, *fault = said("journal").splitlines()
+    assert message == r"<4>camera.front: lost: unplugged and\x1b[2J more \udcff"
+    assert fault[:2] == ["<4>camera.front: a fault", "<4>Traceback (most recent call last):"]
+    assert fault[-1] == r"<4>ValueError: a\x1b[2Jb"
 
 
 def test_the_hub_gets_everything_of_a_worker() -> None:

@@ -53,6 +53,7 @@ NOT_HERE = (
     (r"tar xf|sudo python3 vigild-deploy", "needs a bundle (tests/container)"),
     (r"cp cross/hosts", "copies an example; tests/unit/test_cross_rollout.py reads it"),
     (r"pipx install", "installs for the user; tests/unit/test_install.py installs the same wheel"),
+    (r"man vigild", "shows what is installed; tests/unit/test_install.py looks where man does"),
     (r"echo ", "shows an exit status"),
 )
 """Patterns of commands that cannot run here, and why. Those of vigild are parsed all the same."""

@@ -29,6 +29,15 @@ def test_a_long_sentence_keeps_its_begin_and_its_end() -> None:
     assert plain.sentence(exact) == exact
 
 
+def test_a_file_keeps_its_lines() -> None:
+    assert plain.contents(b"a\tb\r\n\x1b[2J\xff\xc2\x85\n") == "a\tb \n\ufffd[2J\ufffd \n"
+
+
+def test_what_is_sent_is_whole_and_otherwise_as_it_was() -> None:
+    assert plain.whole("a\x1b\udcff\n") == "a\x1b\ufffd\n"
+    assert plain.is_text("a\x1b\n") and not plain.is_text("\udcff")
+
+
 def test_a_name_shows_that_something_was_there() -> None:
     assert plain.name("red\x1b[31m\tlight\x00") == "red\ufffd[31m light\ufffd"
 

@@ -12,7 +12,7 @@ import termios
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vigild.terminal import RED, Part, Screen, columns, fit, one_line, pad, table, width, wrap
+from vigild.terminal import RED, Part, Screen, calm, columns, fit, one_line, pad, table, width, wrap
 
 texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
 
@@ -100,3 +100,13 @@ def test_a_table_drops_what_can_be_spared():
     ]
     assert list(table(head, rows, 20, right={"P50"}, spare=["LOAD", "P50"]))[1] == "a       1.5  fine"
     assert list(table(head, rows, 9, spare=["LOAD", "P50"])) == ["NAME    …", "a       …", "longer"]
+
+
+def test_what_lines_are_made_of_steers_nothing() -> None:
+    odd = "a\x1b[2J\nb\x9b\u202e\udcff"
+    calmed = "a\ufffd[2J b\ufffd\ufffd\ufffd"
+    assert calm(odd) == fit(odd, None) == one_line([Part(odd)], None) == calmed
+    assert list(wrap(odd, None)) == list(table([odd], [], None)) == [calmed]
+    assert calm("\x1b[31mred\x1b[0m") == "\x1b[31mred\x1b[0m"
+    assert Screen(colored=True).paint("x\x1b[0m\n", RED) == "\x1b[31mx\ufffd[0m \x1b[0m"
+    assert Screen().paint("x\x1b[31m", RED) == "x\ufffd[31m"

@@ -9,10 +9,12 @@ Source: Documentation/admin-guide/cgroup-v2.rst.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from vigild import plain
 from vigild.board.readings import MemoryEvents
 from vigild.board.tree import File, Folder, Trouble, fetch, number_or_max
 
@@ -107,12 +109,12 @@ def own_group(root: Path, pid: int | None = None) -> Group | None:
     found = fetch(str(root / f"proc/{pid or 'self'}/cgroup"))
     if isinstance(found, Trouble):
         return None
-    for line in found.decode(errors="replace").splitlines():
+    for line in os.fsdecode(found).split("\n"):  # a path, which is bytes
         if line.startswith("0::/"):
-            shown = line[3:]
+            path = line[3:]
             for mount in _MOUNTS:
                 top = str(root / mount)
-                group = Group(top + shown.rstrip("/"), top, shown)
+                group = Group(top + path.rstrip("/"), top, plain.name(path))
                 if group.current is not None:
                     return group
     return None
@@ -127,7 +129,10 @@ def _descends(pid: int, pids: Collection[int], proc: Path) -> bool:
         stat = fetch(str(proc / str(pid) / "stat"))
         if isinstance(stat, Trouble):
             return stat is Trouble.GONE
-        pid = int(stat.rpartition(b")")[2].split()[1])
+        try:
+            pid = int(stat.rpartition(b")")[2].split()[1])
+        except (ValueError, IndexError):
+            return False
         if pid <= 1:
             return pid in pids
     return False

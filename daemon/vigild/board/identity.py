@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from vigild.files import text
+from vigild import plain
+from vigild.files import text, word
 
 # MIDR part numbers (arch/arm64/include/asm/cputype.h) of the boards vigild is for; the number alone says little.
 _ARM_PARTS = {
@@ -40,10 +41,10 @@ class Processor(NamedTuple):
 def model_name(root: Path) -> str:
     """ "Raspberry Pi 4 Model B Rev 1.4"; empty when the board does not say."""
     for tree in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
-        if found := text(root / tree):
+        if found := word(root / tree):
             return found
     dmi = root / "sys/class/dmi/id"
-    return " ".join(part for part in (text(dmi / "sys_vendor"), text(dmi / "product_name")) if part)
+    return " ".join(part for part in (word(dmi / "sys_vendor"), word(dmi / "product_name")) if part)
 
 
 def is_raspberry_pi(root: Path) -> bool:
@@ -60,4 +61,4 @@ def processor(root: Path) -> Processor:
         return Processor("", 0, {})
     parts = dict.fromkeys(_ARM_PARTS.get(part, f"Arm part {part}") for part in fields.get("CPU part", []))
     name = " and ".join(parts) or fields.get("model name", ["unknown"])[0]
-    return Processor(name, len(fields.get("processor", [])), fields)
+    return Processor(plain.word(name), len(fields.get("processor", [])), fields)

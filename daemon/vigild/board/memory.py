@@ -1,6 +1,6 @@
 """What the daemon uses of the memory, and how short memory is.
 
-    usage = memory_of({"hub": 100, "detector": 101})              # once
+    usage = Processes(Path("/proc")).exact({"hub": 100, "detector": 101})     # once
     usage.processes["hub"], usage.total_bytes, usage.source       # 14_680_064, 112_640_000, "pss"
 
     memory = MemoryReader(Board(Path("/")))                              # again and again
@@ -42,11 +42,6 @@ class Usage(NamedTuple):
     @property
     def total_bytes(self) -> int:
         return sum(self.processes.values())
-
-
-def memory_of(pids: Mapping[str, int], proc: Path = Path("/proc")) -> Usage:
-    """What the processes use that still exist, by their names in `pids`."""
-    return Processes(proc).exact(pids)
 
 
 class _Counted(NamedTuple):

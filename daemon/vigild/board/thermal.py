@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from vigild import plain
 from vigild.board.tree import File, Folder, Trouble, folders, milli
 
 SANE_CELSIUS = (-40.0, 150.0)
@@ -89,7 +90,7 @@ class Sensor(Folder):
 class Zone(Sensor):
     """A thermal zone."""
 
-    kind = File("type", str)
+    kind = File("type", plain.word)
     celsius = File("temp", sane_celsius)
 
     def __init__(self, path: str) -> None:
@@ -111,7 +112,7 @@ class Zone(Sensor):
             at = File(f"trip_point_{index}_temp", sane_celsius).read(self)
             if isinstance(at, Trouble) or at <= 0:
                 continue
-            kind = File(f"trip_point_{index}_type", str).read(self)
+            kind = File(f"trip_point_{index}_type", plain.word).read(self)
             kind = "" if isinstance(kind, Trouble) else kind
             coolers = tuple(bound.get(index, ()))
             slows = any(map(slows_processor, coolers)) or (kind in ("passive", "hot") and not bound)
@@ -159,7 +160,7 @@ class EdgeTpu(Sensor):
 class Hwmon(Folder):
     """A chip with sensors."""
 
-    kind = File("name", str)
+    kind = File("name", plain.word)
     under_voltage = File("in0_lcrit_alarm", int)
     """Of a Raspberry Pi's rpi_volt (drivers/hwmon/raspberrypi-hwmon.c)."""
 
@@ -184,7 +185,7 @@ class HwmonTemperature(Sensor):
 class CoolingDevice(Folder):
     """What the kernel cools with, or a Jetson's firmware tells of."""
 
-    kind = File("type", str)
+    kind = File("type", plain.word)
     state = File("cur_state", int)
     """0: does nothing now. (Below 0 is powerclamp's way to say so.)"""
     max_state = File("max_state", int)

@@ -1,7 +1,7 @@
 """Sensors declared in a line each: an attribute that is a file below a folder.
 
     class Zone(Folder):
-        kind = File("type", str)
+        kind = File("type", plain.word)
         celsius = File("temp", milli)
 
     zone = Zone("/sys/class/thermal/thermal_zone0")
@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Generic, TypeVar, overload
+
+from vigild import plain
 
 T = TypeVar("T")
 
@@ -112,7 +114,7 @@ class File(Generic[T]):
         if isinstance(content, Trouble):
             return content
         try:
-            return self._convert(content.decode())
+            return self._convert(plain.contents(content))
         except ValueError:
             return Trouble.NONSENSE
 

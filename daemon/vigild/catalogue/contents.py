@@ -27,6 +27,7 @@ import msgspec
 
 from vigild.catalogue.entry import Entry, ManifestError
 from vigild.config.schema import ModelConfig
+from vigild.decoding import encoded
 
 if TYPE_CHECKING:
     from vigild.catalogue.library import Library
@@ -111,7 +112,7 @@ def _described(config: ModelConfig, entry: Entry | None) -> Fingerprint:
         return {}
     if entry is None:
         return {f"manifest#{config.name}": ABSENT}
-    return {f"{entry.origin}#{entry.name}": hashlib.sha256(msgspec.json.encode(entry)).hexdigest()}
+    return {f"{entry.origin}#{entry.name}": hashlib.sha256(encoded(msgspec.json.encode, entry)).hexdigest()}
 
 
 def mark_of(info: os.stat_result) -> _Stat:

@@ -20,6 +20,7 @@ import msgspec
 from vigild import files, plain
 from vigild.board.identity import model_name, processor
 from vigild.catalogue import store
+from vigild.decoding import encoded
 
 FORMAT = 1
 FILE = "tune.json"
@@ -209,7 +210,7 @@ def load(path: Path) -> Profile:
 def save(path: Path, profile: msgspec.Struct) -> None:
     """Write whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, msgspec.json.format(msgspec.json.encode(profile), indent=1) + b"\n")
+    files.write_whole(path, msgspec.json.format(encoded(msgspec.json.encode, profile), indent=1) + b"\n")
 
 
 def merged(old: Profile | None, board: Board, name: str, model: ModelProfile) -> Profile:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from vigild import terminal
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client
 from vigild.config.names import is_model_file
@@ -56,18 +57,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     client = Client(args.socket)
 
+    def say(answer: str) -> None:
+        print(terminal.calm(answer))
+
     def order() -> None:
         match args.order:
             case "set":
-                print(client.set(args.key, parse_value(args.value)))
+                say(client.set(args.key, parse_value(args.value)))
             case "pause":
-                print(client.pause(args.camera))
+                say(client.pause(args.camera))
             case "resume":
-                print(client.resume(args.camera))
+                say(client.resume(args.camera))
             case "reload":
-                print(client.reload())
+                say(client.reload())
             case _:
-                print(client.swap(**_model(args)))
+                say(client.swap(**_model(args)))
 
     return talk(order)
 

@@ -13,7 +13,7 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from vigild import openfiles, stdio
+from vigild import openfiles, stdio, utf8
 from vigild.cli.parser import COMMANDS, CannotStart, build
 
 EXIT_FAILED = 1
@@ -31,6 +31,8 @@ _LACKING = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
+    if argv is None:
+        utf8.to_begin()
     stdio.open_all()
     if refusal := openfiles.to_begin():
         stdio.complain(f"vigild: {refusal}")

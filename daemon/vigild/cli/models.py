@@ -129,13 +129,13 @@ def _show(entry: Entry, as_json: bool) -> int:
         print(json.dumps(_describe(entry), indent=2, ensure_ascii=False))
         return 0
     columns = Screen.of(sys.stdout).columns
-    print(entry.name)
+    print(terminal.calm(entry.name))
     for key, text in (("", entry.description), ("from", entry.publisher), ("manifest", entry.origin)):
         if text:
             for line in terminal.wrap(f"  {key + ': ' if key else ''}{text}", columns, indent=4):
                 print(line)
     for variant in entry.variants:
-        print(f"\n{entry.name}:{variant.name}")
+        print("\n" + terminal.calm(f"{entry.name}:{variant.name}"))
         for key, value in _lines(entry, variant):
             if value:
                 for line in terminal.wrap(f"  {key:<8} {value}", columns, indent=11):
@@ -183,7 +183,7 @@ def _verify(entries: Iterable[Entry]) -> int:
             if path is None:
                 continue
             verdict = _verdict(variant, path)
-            print(f"{entry.name}:{variant.name}: {verdict} ({path})")
+            print(terminal.calm(f"{entry.name}:{variant.name}: {verdict} ({path})"))
             if not verdict.startswith("ok"):
                 status = 1
     return status
@@ -222,7 +222,8 @@ def _pull(found: Library, name: str, force: bool, folder: Path) -> int:
             continue
         bar.end()
         first = "; its SHA-256 was not known and is recorded" if done.first else ""
-        print(f"{label}: {'fetched' if done.fetched else 'is here'}: {done.path}, SHA-256 {done.sha256}{first}")
+        here = "fetched" if done.fetched else "is here"
+        print(terminal.calm(f"{label}: {here}: {done.path}, SHA-256 {done.sha256}{first}"))
     return status
 
 
@@ -230,7 +231,7 @@ class Bar:
     """How far a download is: a bar on a terminal, one line elsewhere."""
 
     def __init__(self, label: str, out: TextIO) -> None:
-        self._label = label
+        self._label = terminal.calm(label)
         self._out = out
         self._terminal = out.isatty()
         self._started_s = self._drawn_s = 0.0

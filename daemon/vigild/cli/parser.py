@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from vigild import __version__, terminal
+from vigild import __version__, plain, terminal
 from vigild.cli.examples import EXAMPLES
 
 
@@ -62,9 +62,16 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=terminal.columns() - 2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse repeats an argument that it does not know: a line for a person, whatever is in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain.sentence(message))
+
+
 def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParser:
     """The parser. `only`: the command whose arguments it knows; None: none; "": all. Raises CannotStart."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description="\n".join(terminal.wrap(DESCRIPTION, MAX_COLUMNS)),
         epilog=_epilog(""),

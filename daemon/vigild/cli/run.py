@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one camera: /dev/video0, a file, images:FOLDER, rtsp://..., exec:..., testcard",
     )
     parser.add_argument("--model", metavar="FILE", help="the .tflite model (default: the embedded one)")
-    parser.add_argument("--labels", metavar="FILE", help="its label file, a line a class")
+    parser.add_argument("--labels", metavar="FILE", help="its label file: a name a line, pbtxt, JSON, CSV or YAML")
     parser.add_argument("--socket", metavar="PATH", help="where to listen (default: see `vigild config`)")
     parser.add_argument(
         "-o",
@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set a key, e.g. -o camera.front.fps=5",
     )
-    parser.add_argument("--exit-at-end", action="store_true", help="exit 0 when every source has come to its end")
+    parser.add_argument(
+        "--exit-at-end",
+        action="store_true",
+        help="exit when every source has come to its end: with 0, or 1 if one or a picture of it could not be read",
+    )
     parser.add_argument("--sysfs-root", metavar="DIR", default="/", help="read sensors below DIR (for tests)")
     parser.add_argument("--quiet", action="store_true", help="no line per second on the terminal")
 
@@ -59,9 +63,6 @@ def run(args: argparse.Namespace) -> int:
     from vigild import log, openfiles
     from vigild.config import credentials, load
 
-    overrides = list(args.override)
-    if args.socket:
-        overrides.append(f"daemon.socket={args.socket!r}")
     config_path = Path(args.config) if args.config else None
     found: str | None = None
     """The camera that stands in where neither the file nor the command line names one."""
@@ -72,7 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
         def of(source: str | None) -> Config:
             return load.from_command_line(
-                config=config_path, source=source, model=args.model, labels=args.labels, overrides=overrides
+                config=config_path,
+                source=source,
+                model=args.model,
+                labels=args.labels,
+                socket=args.socket or None,
+                overrides=args.override,
             )
 
         config = of(args.source)

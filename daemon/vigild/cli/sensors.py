@@ -26,6 +26,7 @@ from vigild.client import Client, NoDaemon, ProtocolError, Refused
 from vigild.config.load import from_command_line
 from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_size, parse_temperature
+from vigild.decoding import encoded
 from vigild.figures import mebibytes
 from vigild.plain import name as plain
 from vigild.terminal import Screen
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     _settle(board)
     try:
         if args.json:
-            print(msgspec.json.encode(look()).decode())
+            print(encoded(msgspec.json.encode, look()).decode())
         elif args.once:
             print(table(look(), Screen.of(sys.stdout)))
         elif sys.stdout.isatty():

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vigild import files
+from vigild import files, terminal
 from vigild.cli.talk import add_socket_argument, talk
 from vigild.client import Client
 
@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
             return
         files.write_whole(Path(args.output), answer.picture)
         width, height = answer.size
-        print(f"{args.output}: camera {answer.camera}, frame {answer.frame}, {width}x{height}")
+        print(terminal.calm(f"{args.output}: camera {answer.camera}, frame {answer.frame}, {width}x{height}"))
 
     return talk(take)

@@ -76,11 +76,6 @@ class Changes(msgspec.Struct, frozen=True):
         """Keys and tables that stay as they are."""
         return [change.key for change in self.all if change.effect == "restart"]
 
-    @property
-    def reopen(self) -> list[str]:
-        """Keys and tables for whose sake a named table is opened again."""
-        return [change.key for change in self.all if change.reopens]
-
     def added(self, *table: str) -> list[str]:
         """The names that are new in [camera.NAME], for ("camera"); in [camera.front.zone.NAME], for ("camera",
         "front", "zone")."""

@@ -72,14 +72,15 @@ def from_command_line(
     labels: str | None = None,
     config: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
+    socket: str | None = None,
 ) -> Config:
-    """What `vigild run --config F --source S --model M --labels L -o K=V` means.
+    """What `vigild run --config F --source S --model M --labels L --socket P -o K=V` means.
 
     `source` stands for all cameras of the file: one, named "camera". `model` (a file, or a manifest
     entry's name) stands for the file's model, with its labels and its hash. Overrides come last.
     Raises ConfigError.
     """
-    arguments = {"--source": source, "--model": model, "--labels": labels}
+    arguments = {"--source": source, "--model": model, "--labels": labels, "--socket": socket}
     given = {option: value for option, value in arguments.items() if value is not None}
     if config is None:
         return load_as(Config, "", overrides, "the command line", arguments=given)
@@ -157,6 +158,8 @@ def _apply_arguments(document: Document, arguments: Mapping[str, str]) -> None:
         document.set(("model", "path" if is_file else "name"), model, "--model")
     if "--labels" in arguments:
         document.set(("model", "labels"), arguments["--labels"], "--labels")
+    if "--socket" in arguments:
+        document.set(("daemon", "socket"), arguments["--socket"], "--socket")
 
 
 class Builder(Generic[S]):

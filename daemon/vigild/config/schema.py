@@ -138,7 +138,8 @@ class ModelConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
         Text | None,
         key(
             "detector",
-            "Label file, a line a class. Default: labels inside the model, else class_0, class_1, ...",
+            "Label file: a name a line, pbtxt, JSON, CSV or YAML. Default: labels inside the model, else class_0, "
+            "class_1, ...",
             example='"labels.txt"',
             target="file",
         ),
@@ -236,8 +237,8 @@ class CameraConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         str,
         key(
             "camera",
-            "/dev/video0 or /dev/v4l/by-id/..., a video file, images:FOLDER, rtsp://..., http(s)://... (MJPEG), "
-            "exec:COMMAND (MJPEG on its standard output), or testcard.",
+            "/dev/video0 or /dev/v4l/by-id/..., a video file, images:FOLDER, rtsp://..., http(s)://... (MJPEG, or a "
+            "picture), exec:COMMAND (MJPEG on its standard output), or testcard.",
             example='"/dev/video0"',
             target="source",
             min_length=1,

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from vigild import files
+
 LIBRARY = "libedgetpu.so.1"
 
 USB_BEFORE_FIRST_USE = "1a6e:089a"
@@ -36,9 +38,9 @@ def devices(root: Path) -> list[EdgeTpu]:
     """All Edge TPUs; `root` is what /sys and /dev are below ("/" on a board)."""
     found = [EdgeTpu(f"PCIe {node.name}", node) for node in sorted(root.glob("dev/apex_*"))]
     for device in sorted(root.glob("sys/bus/usb/devices/*")):
-        ids = f"{_text(device / 'idVendor')}:{_text(device / 'idProduct')}"
+        ids = f"{files.word(device / 'idVendor')}:{files.word(device / 'idProduct')}"
         if ids in USB_IDS:
-            bus, number = (_text(device / name).rjust(3, "0") for name in ("busnum", "devnum"))
+            bus, number = (files.word(device / name).rjust(3, "0") for name in ("busnum", "devnum"))
             found.append(EdgeTpu(f"USB {ids}", root / "dev/bus/usb" / bus / number))
     return found
 
@@ -71,10 +73,3 @@ def diagnosis(root: Path) -> str:
             )
     names = " and ".join(tpu.name for tpu in found)
     return f"{names} is there and may be opened; another program may be using it, else unplug it and plug it in again"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

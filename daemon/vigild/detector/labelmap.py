@@ -262,7 +262,6 @@ def _gap(text: str) -> str:
 # ---- CSV
 
 _CSV_HEADER = re.compile(r"(?:class[_ ]?)?(?:id|index|number|name|label|class|display[_ ]?name)", re.IGNORECASE)
-_CSV_NAME = re.compile(r".*(?:name|label|class)$", re.IGNORECASE)
 
 
 def _csv(lines: list[str], origin: str) -> LabelMap | None:

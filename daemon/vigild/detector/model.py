@@ -118,7 +118,7 @@ def _load(
         warnings += _threshold_warning(config, facts)
     taken, nodes, actual = _who_executes(interpreter, config, warnings)
     ready = ModelReady(
-        name=found.name or Path(path).stem,
+        name=found.name or plain.name(Path(path).stem),
         variant=found.variant or f"{spec.dtype}-{spec.width}x{spec.height}",
         path=path,
         sha256=file.sha256,

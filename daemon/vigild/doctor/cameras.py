@@ -14,7 +14,7 @@ from vigild.config.source import parse_source, redact
 from vigild.doctor import tasks
 from vigild.doctor.finding import Finding, note, ok, problem
 from vigild.doctor.tasks import FIRST_FRAME_S
-from vigild.files import text
+from vigild.files import word
 from vigild.sandbox.parent import run
 from vigild.v4l2 import Format
 
@@ -79,7 +79,7 @@ def connected(root: Path) -> Iterator[Finding]:
     cameras = 0
     for node in v4l2.nodes(root / "dev"):
         name = f"/dev/{node.name}"
-        label = text(root / "sys/class/video4linux" / node.name / "name")
+        label = word(root / "sys/class/video4linux" / node.name / "name")
         try:
             device = v4l2.query(node)
         except PermissionError:

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from vigild import plain
+
 State = Literal["ok", "note", "problem"]
 """ok; note: good to know, nothing has to be done; problem: something should be done."""
 
@@ -30,15 +32,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def ok(name: str, found: str) -> Finding:
-    return Finding(name=name, state="ok", found=found)
+    return _finding(name, "ok", found)
 
 
 def note(name: str, found: str, todo: str = "") -> Finding:
-    return Finding(name=name, state="note", found=found, todo=todo)
+    return _finding(name, "note", found, todo)
 
 
 def problem(name: str, found: str, todo: str, *, blocks: bool = False) -> Finding:
-    return Finding(name=name, state="problem", found=found, todo=todo, blocks=blocks)
+    return _finding(name, "problem", found, todo, blocks)
+
+
+def _finding(name: str, state: State, found: str, todo: str = "", blocks: bool = False) -> Finding:
+    """A line each, whatever drivers, libraries and files of others said."""
+    sentence = plain.sentence
+    return Finding(name=plain.name(name), state=state, found=sentence(found), todo=sentence(todo), blocks=blocks)
 
 
 def could_run(findings: list[Finding]) -> bool:

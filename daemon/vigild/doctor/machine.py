@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from vigild import plain
 from vigild.board.identity import Processor, model_name, processor
 from vigild.doctor.finding import Finding, note, ok
-from vigild.files import text
+from vigild.files import text, word
 
 # Instructions that the 8-bit kernels of XNNPACK are written for, as /proc/cpuinfo calls them.
 _FEATURES = ("neon", "asimd", "asimddp", "asimdhp", "i8mm", "sve", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni")
@@ -53,8 +54,8 @@ def _system(root: Path) -> Finding:
         key: value.strip("\"'")
         for key, _, value in (line.partition("=") for line in text(root / "etc/os-release").splitlines())
     }
-    name = release.get("PRETTY_NAME", "an unnamed system")
-    return ok("system", f"{name}, Linux {text(root / 'proc/sys/kernel/osrelease') or 'of unknown release'}")
+    name = plain.word(release.get("PRETTY_NAME", "")) or "an unnamed system"
+    return ok("system", f"{name}, Linux {word(root / 'proc/sys/kernel/osrelease') or 'of unknown release'}")
 
 
 def _word_size(machine: str, is_64_bit: bool) -> Iterator[Finding]:

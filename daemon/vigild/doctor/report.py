@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vigild import __version__, terminal
+from vigild.decoding import encoded
 from vigild.doctor.finding import Finding, could_run
 from vigild.terminal import BOLD, GREEN, RED, YELLOW, Screen
 
@@ -54,4 +55,4 @@ def verdict(findings: list[Finding]) -> str:
 def as_json(findings: list[Finding]) -> bytes:
     """One object: could_run, version, findings. A finding's todo and blocks are left out when empty and false."""
     report: dict[str, Any] = {"could_run": could_run(findings), "version": __version__, "findings": findings}
-    return msgspec.json.encode(report)
+    return encoded(msgspec.json.encode, report)

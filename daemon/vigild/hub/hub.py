@@ -106,8 +106,8 @@ class Hub:
         self.budgets = Budgets(temperature=0.0, memory=0)
         self.ended = False
         """All sources came to their end, and that is why the daemon stops."""
-        self.lost = 0
-        """Pictures of ended sources that could not be read."""
+        self.losses: list[str] = []
+        """What ended sources did not give, in words."""
         self.keeper = BudgetKeeper(self.fleet, self.happened, kept)
         self._clock = clock
         self._publish = publish
@@ -209,8 +209,8 @@ class Hub:
                 self.model_taken(ready)
                 self._change_chains()
                 self._detectors_changed(now_ns)
-            case events.CameraEnded(camera=camera, lost=lost):
-                self.lost += lost
+            case events.CameraEnded(camera=camera, reason=reason, lost=lost):
+                self.losses += [f"camera {camera}: {reason}"] if lost else []
                 if camera in self._sights:
                     self._tell_results(camera, self._sights[camera].order.all(), now_ns)
             case events.CameraRemoved(camera=camera):
@@ -231,8 +231,8 @@ class Hub:
                 self.finish(1)
             case events.CameraEnded():
                 self._end_when_all_ended()
-            case events.CameraLost(camera=camera):
-                self._give_up_if_it_cannot_come_back(camera)
+            case events.CameraLost(camera=camera, reason=reason):
+                self._give_up_if_it_cannot_come_back(camera, reason)
 
     def _check_labels(self, ready: ModelReady) -> None:
         """A label that no class has is never seen: refused at the start, and told when another model comes."""
@@ -243,19 +243,19 @@ class Hub:
         if unknown and first:
             self.finish(EXIT_CONFIG, "the configuration asks for what this model cannot see")
 
-    def _give_up_if_it_cannot_come_back(self, camera: str) -> None:
+    def _give_up_if_it_cannot_come_back(self, camera: str, reason: str) -> None:
         """A file that fails is never waited for by a daemon that is to end when all are through."""
         lost = self.fleet.cameras[camera]
         if self._exit_at_end and parse_source(lost.config.source).kind in ("file", "images"):
             lost.ended = True
-            self.lost += 1
+            self.losses.append(f"camera {camera}: {reason}")
             self._end_when_all_ended()
 
     def _end_when_all_ended(self) -> None:
         cameras = self.fleet.cameras.values()
         if self._exit_at_end and all(camera.ended for camera in cameras):
             self.ended = True
-            self.finish(1 if self.lost else 0, "")
+            self.finish(1 if self.losses else 0, "; ".join(self.losses))
 
     def _detectors_changed(self, now_ns: int) -> None:
         names = self._serving()

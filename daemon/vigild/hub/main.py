@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import time
@@ -138,7 +139,7 @@ class _Daemon:
         def finish(status: int, why: str) -> None:
             if not finished.done():
                 if why:
-                    _log.info("%s", why)
+                    _log.log(logging.ERROR if status else logging.INFO, "%s", why)
                 finished.set_result(status)
 
         hub = self._hub = Hub(

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from vigild import plain
 from vigild.datagrams import Datagrams
 
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
@@ -217,7 +218,7 @@ def _rates(cameras: Mapping[str, float | str]) -> str:
 
 def one_line(text: str) -> str:
     """As a status can be shown: a newline would begin another assignment of the protocol."""
-    text = " ".join(text.split())
+    text = " ".join(plain.name(text).split())
     return text if len(text) <= MAX_STATUS_CHARACTERS else text[: MAX_STATUS_CHARACTERS - 3] + "..."
 
 

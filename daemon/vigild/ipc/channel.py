@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from vigild.decoding import decoded
+from vigild.decoding import decoded, encoded
 
 MAX_PACKET_BYTES = 128 * 1024
 """A unix socket's default buffer is net.core.wmem_default, 208 KiB on Linux; half of it is the
@@ -62,7 +62,7 @@ class Channel(Generic[M]):
         Raises ChannelClosed when the other end is gone, BlockingIOError when the socket is
         non-blocking and full.
         """
-        data = self._encoder.encode(message)
+        data = encoded(self._encoder.encode, message)
         try:
             if fds:
                 socket.send_fds(self.sock, [data], list(fds))

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from vigild.decoding import encoded
 from vigild.ipc.worker import die_with
 
 Answer = dict[str, Any]
@@ -40,7 +41,7 @@ def main(tasks: Mapping[str, Task]) -> None:
     os.dup2(2, 1)
 
     def say(line: Answer) -> None:
-        whole = memoryview(msgspec.json.encode(line) + b"\n")
+        whole = memoryview(encoded(msgspec.json.encode, line) + b"\n")
         while whole:  # a pipe takes 64 KiB at once
             whole = whole[os.write(lines, whole) :]
 

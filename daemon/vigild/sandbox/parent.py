@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from vigild.decoding import decoded
+from vigild.decoding import decoded, encoded
 
 LIMIT_S = 60.0
 """Importing NumPy and a runtime from a slow SD card, and a first invoke."""
@@ -52,7 +52,7 @@ def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> T
     said = os.memfd_create("vigild-sandbox-stderr", os.MFD_CLOEXEC)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, str(os.getpid()), task, msgspec.json.encode(argument)],
+            [sys.executable, "-m", module, str(os.getpid()), task, encoded(msgspec.json.encode, argument)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,

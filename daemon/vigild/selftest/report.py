@@ -17,6 +17,7 @@ import msgspec
 
 from vigild import __version__
 from vigild.catalogue import embedded
+from vigild.decoding import encoded
 from vigild.figures import milliseconds
 from vigild.selftest.conduct import CARDS, Outcome
 from vigild.selftest.judge import LEAST_AGREEING_IOU, SCORE_TOLERANCE_FLOAT, SCORE_TOLERANCE_INT8, Agreement, Truth
@@ -72,7 +73,7 @@ def as_json(outcomes: list[Outcome]) -> bytes:
         "model": embedded.ENTRY,
         "outcomes": outcomes,
     }
-    return msgspec.json.encode(report)
+    return encoded(msgspec.json.encode, report)
 
 
 def _what(outcome: Outcome) -> str:

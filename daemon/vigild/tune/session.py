@@ -20,6 +20,7 @@ from vigild.catalogue import profile
 from vigild.catalogue.choose import Choice, choose
 from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
 from vigild.config.schema import Config
+from vigild.decoding import encoded
 from vigild.doctor.service import find_daemon
 from vigild.sandbox import parent
 from vigild.terminal import Screen
@@ -200,7 +201,7 @@ def _tell(wanted: Wanted, name: str, model: ModelProfile, place: Path, absent: l
     """The table and the sentence, or JSON."""
     choice = _choice(model)
     if wanted.as_json:
-        sys.stdout.write(msgspec.json.encode(model).decode() + os.linesep)
+        sys.stdout.write(encoded(msgspec.json.encode, model).decode() + os.linesep)
         return
     _print_table(model.rows)
     for warning in words.warnings(model.rows):

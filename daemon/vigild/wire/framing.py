@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from vigild.decoding import decoded
+from vigild.decoding import decoded, encoded
 from vigild.wire.messages import Answer, Message, RequestId, ServerMessage
 from vigild.wire.requests import Request
 
@@ -132,7 +132,7 @@ _KNOWN = frozenset(str(kind.__struct_config__.tag) for kind in ServerMessage.__a
 
 def encode_line(message: Message | Request) -> bytes:
     """The message as a line, newline included."""
-    return _encoder.encode(message) + b"\n"
+    return encoded(_encoder.encode, message) + b"\n"
 
 
 class SharedAnswer(NamedTuple):
@@ -147,7 +147,7 @@ class SharedAnswer(NamedTuple):
         """The line for one client."""
         if id is None:
             return self.head + self.tail
-        return b'%b,"id":%b%b' % (self.head, _encoder.encode(id), self.tail)
+        return b'%b,"id":%b%b' % (self.head, encoded(_encoder.encode, id), self.tail)
 
 
 def share(answer: Answer) -> SharedAnswer:

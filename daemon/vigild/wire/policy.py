@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
+from vigild.decoding import encoded
 from vigild.wire.messages import Detections, Topic, Watching
 from vigild.wire.requests import Watch, unknown
 
@@ -105,7 +106,7 @@ def detections_tail(message: Detections, selection: Selection) -> bytes | None:
         return None
     if message.seq or message.dropped:
         message = msgspec.structs.replace(message, seq=0, dropped=0)
-    return _encoder.encode(message)[len(_PREFIX) :] + b"\n"
+    return encoded(_encoder.encode, message)[len(_PREFIX) :] + b"\n"
 
 
 def detections_line(tail: bytes, seq: int, dropped: int) -> bytes:

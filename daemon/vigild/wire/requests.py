@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from vigild.closest import closest
+from vigild.decoding import encoded
 from vigild.wire.messages import RequestId, Topic
 
 MAX_ID = 2**53
@@ -222,7 +223,7 @@ _NUMBERS = {
 
 
 def _shown(value: object) -> str:
-    return _shorten(msgspec.json.encode(value).decode())
+    return _shorten(encoded(msgspec.json.encode, value).decode())
 
 
 def _sentence(text: str, request: dict[str, Any]) -> str:

@@ -21,6 +21,9 @@ DEFAULT_FPS = 1.0
 MAX_FILE_BYTES = 256 * 2**20
 """A picture file larger than this is no picture; reading it could take a board's memory."""
 
+MAX_SHOWN = 3
+"""Of what is in a folder without a picture."""
+
 
 class ImagesSource:
     """Reads each file once, in the order of names. Files that come later are not seen before a rewind."""
@@ -45,7 +48,8 @@ class ImagesSource:
     def _list(self) -> None:
         try:
             with os.scandir(self._folder) as entries:
-                names = [entry.name for entry in entries if _is_picture(entry)]
+                found = list(entries)
+            names = [entry.name for entry in found if _is_picture(entry)]
         except FileNotFoundError:
             raise SourceFailed("open", f"the folder {self._folder} does not exist") from None
         except NotADirectoryError:
@@ -53,8 +57,7 @@ class ImagesSource:
         except OSError as error:
             raise SourceFailed("open", f"the folder {self._folder} cannot be read ({error.strerror})") from None
         if not names:
-            kinds = ", ".join(sorted(SUFFIXES))
-            raise SourceFailed("open", f"the folder {self._folder} holds no picture (looked for {kinds})")
+            raise SourceFailed("open", _no_picture(self._folder, found))
         self._names = sorted(names)
         self._next = 0
 
@@ -101,6 +104,27 @@ class ImagesSource:
 
     def close(self) -> None:
         self._names = []
+
+
+def _no_picture(folder: Path, found: list[os.DirEntry[str]]) -> str:
+    """What is there instead, what would be read, and what to do."""
+    there = sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in found)
+    shown = ", ".join(plain.name(name) for name in there[:MAX_SHOWN])
+    more = f" and {len(there) - MAX_SHOWN} more" if len(there) > MAX_SHOWN else ""
+    what = f"it holds {shown}{more}" if there else "it is empty"
+    below = next((name for name in there if name.endswith("/")), "")
+    todo = f"; pictures in its folders are not read: name one, as images:{folder}/{plain.name(below)}" if below else ""
+    return (
+        f"the folder {folder} holds no picture: {what}; expected files that end in {', '.join(sorted(SUFFIXES))}"
+        f"{todo or '; put some there, or name another folder'}"
+    )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:

@@ -65,8 +65,6 @@ class Splitter:
         """The last part that announced its length told the truth."""
         self.complete = 0
         """Pictures that were complete so far."""
-        self.garbage = 0
-        """Bytes that belonged to no picture, or to one that was too long."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take in the next bytes of the stream."""
@@ -291,7 +289,6 @@ class Splitter:
         self._inside = ""
 
     def _discard(self, count: int) -> None:
-        self.garbage += count
         del self._data[:count]
 
 
