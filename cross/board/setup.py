@@ -132,6 +132,10 @@ class Setup:
             run(["systemctl", "stop", "vigild-retry.service", UNIT, SOCKET_UNIT, "vigild@*.service", "vigild@*.socket"])
             for path in [*linked_units(layout), *(layout.units / name for name in OWN_UNITS), layout.tmpfiles]:
                 disk.remove(path)
+            # Of instances that somebody enabled.
+            for path in layout.units.glob("*.wants/vigild@*"):
+                if path.is_symlink() and not path.exists():
+                    disk.remove(path)
             for folder in layout.units.glob("vigild*.d"):
                 if not any(folder.iterdir()):
                     disk.remove(folder)

@@ -108,7 +108,7 @@ def test_upgraded_it_runs_anew_with_the_configuration_that_was_there(packaged: B
 
 def test_removed_it_leaves_configuration_and_data(packaged: Board) -> None:
     packaged.run("touch /var/lib/vigild/mine; cp /etc/vigild/vigild.toml /etc/vigild/two.toml")
-    packaged.run("systemctl start vigild@two")
+    packaged.run("systemctl enable --now vigild@two")
     apt(packaged, "remove vigild")
     assert named_so(packaged) == ["/etc/vigild", "/etc/vigild/vigild.toml", "/var/lib/vigild"]
     assert packaged.run("ls /var/lib/vigild/mine")

@@ -6,15 +6,28 @@ import os
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cross import deb, target, wheels
 from cross.board.cli import main
+from cross.board.disk import Disk
+from cross.board.layout import Layout
+from cross.board.setup import Setup
+from cross.board.system import Finished, System
 from cross.errors import CrossError
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb, which makes packages, is not here")
+
+
+class Nothing(System):
+    """Where every command works and does nothing."""
+
+    def run(self, command: Sequence[str], timeout_s: float = 0, stdin: bytes | None = None) -> Finished:
+        return Finished(0, "")
+
 
 FIELDS = {"version": "1", "architecture": "all", "maintainer": "a <a@b>", "size": "1", "depends": "c", "recommends": ""}
 
@@ -139,6 +152,16 @@ def test_a_bundle_is_not_installed_over_the_package(tmp_path: Path, capsys: pyte
     (tmp_path / "usr/lib/vigild/bin/vigild").touch()
     assert main(["--root", str(tmp_path), "missing"]) == 1
     assert "sudo apt-get remove vigild" in capsys.readouterr().err
+
+
+def test_enabled_instances_do_not_outlive_an_undeploy(tmp_path: Path):
+    layout = Layout(tmp_path)
+    wants = layout.units / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "vigild@yard.service").symlink_to(tmp_path / "gone/vigild@.service")
+    (wants / "ssh.service").symlink_to(tmp_path / "gone/ssh.service")
+    Setup(layout, Disk(), Nothing(), print).undeploy(purge=False)
+    assert [path.name for path in wants.iterdir()] == ["ssh.service"]
 
 
 def test_the_changelog_tells_no_other_time_than_the_files(monkeypatch: pytest.MonkeyPatch):
