@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from board import Board
-from sources import changed
 
 from cross import bundle as bundles
 from cross import deploy, fleet, target, wheels
@@ -74,8 +73,15 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     def bundle(name: str, **files: str) -> Bundle:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            texts = {module.replace("__", "/") + ".py": text for module, text in files.items()}
-            source = changed(folder / "source", texts)
+            source = folder / "source"
+            source.mkdir()
+            for each in ("pyproject.toml", "README.md", "LICENSE"):
+                shutil.copyfile(wheels.REPOSITORY / each, source / each)
+            for each in ("daemon", "models"):
+                ignored = shutil.ignore_patterns("__pycache__", "forge")
+                shutil.copytree(wheels.REPOSITORY / each, source / each, ignore=ignored)
+            for module, text in files.items():
+                (source / "daemon/vigild" / (module.replace("__", "/") + ".py")).write_text(text)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(wheels, "REPOSITORY", source)
                 made[name] = Bundle.open(bundles.make(target.load(TARGET), None, folder))
@@ -115,7 +121,8 @@ def test_first_detections_reach_a_client_through_the_activated_socket(deployed: 
 
 def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
     text = (wheels.REPOSITORY / "daemon/vigild/figures.py").read_text()
-    outcome = deploy.deploy(make("changed", figures=f"{text}\n# a line\n"), JOB, say)
+    changed = make("changed", figures=f"{text}\n# a line\n")
+    outcome = deploy.deploy(changed, JOB, say)
     assert outcome.good, outcome.detail
     assert 0 < outcome.sent_bytes < 25 << 20
     back = deploy.rollback(JOB, say)
