@@ -158,6 +158,7 @@ def _this_machine() -> str:
 
 
 def _install(args: argparse.Namespace) -> int:
+    _not_packaged()  # the installer says so too, but only when the bundle is made
     path = bundles.make(_target(args.target or _this_machine()), _key(args))
     with tempfile.TemporaryDirectory() as folder:
         tool = Path(folder) / TOOL
@@ -166,10 +167,14 @@ def _install(args: argparse.Namespace) -> int:
         return subprocess.run([SYSTEM_PYTHON, "-I", str(tool), "install", str(path), *window], check=False).returncode
 
 
-def _uninstall(args: argparse.Namespace) -> int:
-    layout = Layout()
-    if layout.packaged.exists():
+def _not_packaged() -> None:
+    if Layout().packaged.exists():
         raise CrossError("vigild is installed here as a Debian package: sudo apt-get remove vigild")
+
+
+def _uninstall(args: argparse.Namespace) -> int:
+    _not_packaged()
+    layout = Layout()
     if not layout.tool.is_file():
         raise CrossError("vigild is not installed here")
     return subprocess.run([SYSTEM_PYTHON, "-I", str(layout.tool), "undeploy"], check=False).returncode
