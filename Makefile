@@ -16,6 +16,7 @@
 #   make chaos [MINUTES=1] [SEED=1]   random faults, and a ledger of every frame and every client
 #   make soak [MINUTES=30] [FRAMES=1000000]   memory, descriptors and threads at full speed: what grows, and how surely
 #   make bundle TARGET=rpi64-bookworm                     all that a board needs, in one file in dist/
+#   make deb [TARGET=...]  a Debian package of it, for those who prefer apt; without TARGET: for this machine
 #   make deploy TARGET=... HOST='pi@board [pi@other ...]'  over ssh; the board puts the old release back if this is bad
 #   make deploy GROUP=yard                                of cross/hosts.toml, in waves     make fleet-status
 #   make deploy-status | deploy-logs | deploy-doctor | rollback | undeploy  HOST=... or GROUP=...
@@ -39,7 +40,7 @@ RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
-  lock bundle deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
+  lock bundle deb deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key emulate board soak-deploy cut-deploy
 
 help:
@@ -197,6 +198,9 @@ lock: setup
 
 bundle: setup
 	@$(CROSS) bundle $(MAKING)
+
+deb: setup
+	@$(CROSS) deb $(if $(TARGET),--target '$(TARGET)')
 
 deploy: setup
 	@$(CROSS) deploy $(MAKING) $(BOARDS) $(WAVES)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cross import bundle as bundles
-from cross import deploy, fleet, inventory, lock, sign, target
+from cross import deb, deploy, fleet, inventory, lock, sign, target
+from cross.board.layout import Layout
 from cross.board.package import Refused
 from cross.board.setup import TOOL
 from cross.bundle import Bundle
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             added.add_argument("-n", type=int, default=50)
         _boards(added)
+    packing = command("deb", _deb, "make the Debian package of a target, or of this machine")
+    packing.add_argument("--target", default="")
     command("board", _board, "an emulated board, on this terminal").add_argument("--arch", default=platform.machine())
     command("uninstall", _uninstall, "take vigild off this machine; configuration and data stay")
     command("signing-key", _signing_key, "make a key that signs bundles").add_argument("--key", type=Path)
@@ -111,6 +114,12 @@ def _bundle(args: argparse.Namespace) -> int:
     key = _key(args)
     path = bundles.make(_target(args.target), key)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, {'signed' if key else 'not signed'}")
+    return 0
+
+
+def _deb(args: argparse.Namespace) -> int:
+    path = deb.make(_target(args.target or _this_machine()))
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB; on the board: sudo apt-get install ./{path.name}")
     return 0
 
 
@@ -149,6 +158,7 @@ def _this_machine() -> str:
 
 
 def _install(args: argparse.Namespace) -> int:
+    _not_packaged()  # the installer says so too, but only when the bundle is made
     path = bundles.make(_target(args.target or _this_machine()), _key(args))
     with tempfile.TemporaryDirectory() as folder:
         tool = Path(folder) / TOOL
@@ -157,11 +167,17 @@ def _install(args: argparse.Namespace) -> int:
         return subprocess.run([SYSTEM_PYTHON, "-I", str(tool), "install", str(path), *window], check=False).returncode
 
 
+def _not_packaged() -> None:
+    if Layout().packaged.exists():
+        raise CrossError("vigild is installed here as a Debian package: sudo apt-get remove vigild")
+
+
 def _uninstall(args: argparse.Namespace) -> int:
-    tool = Path("/opt/vigild") / TOOL
-    if not tool.is_file():
+    _not_packaged()
+    layout = Layout()
+    if not layout.tool.is_file():
         raise CrossError("vigild is not installed here")
-    return subprocess.run([SYSTEM_PYTHON, "-I", str(tool), "undeploy"], check=False).returncode
+    return subprocess.run([SYSTEM_PYTHON, "-I", str(layout.tool), "undeploy"], check=False).returncode
 
 
 def _signing_key(args: argparse.Namespace) -> int:

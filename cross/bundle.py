@@ -63,7 +63,7 @@ def _files(target: Target) -> dict[str, bytes]:
         pip = next(each for each in pinned if each.name == "pip")
         models = sorted((REPOSITORY / "models/embedded").glob("*.tflite"))
         files = {f"wheels/{path.name}": path.read_bytes() for path in [*fetched, own]}
-        files |= _units() | _pages()
+        files |= _units() | pages()
         files |= {f"guard/{name}": (HERE / "guard" / name).read_bytes() for name in OWN_UNITS}
         described = {
             "format": FORMAT,
@@ -93,7 +93,7 @@ def _units() -> dict[str, bytes]:
     }
 
 
-def _pages() -> dict[str, bytes]:
+def pages() -> dict[str, bytes]:
     found = [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "LICENSE"]
     return {f"share/doc/vigild/{path.name}": path.read_bytes() for path in found}
 

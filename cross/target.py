@@ -38,6 +38,10 @@ class Target:
     groups: list[str]
     system_site_packages: bool
     camera: str
+    suite: str
+    """In the version of its Debian package, so that those of two systems are told apart: deb12."""
+    systemd: int
+    """The version that its Debian package is laid out for; a bundle asks the board."""
     from_apt: list[str] = field(default_factory=list)
     """Distributions that the system's packages stand for."""
     built: list[str] = field(default_factory=list)

@@ -43,6 +43,7 @@ class Tool:
 
     def missing(self) -> int:
         """Hashes on standard input, one a line; those that have to be sent on standard output."""
+        self.setup.not_packaged()  # told before anything is sent
         for hash in sys.stdin.read().split():
             if not (self.layout.store / hash).is_file():
                 print(hash)
@@ -50,6 +51,7 @@ class Tool:
 
     def receive(self, allowance: Allowance) -> int:
         """A bundle's missing pieces on standard input: install, and begin to try it."""
+        self.setup.not_packaged()
         with self.guard.locked():
             self._idle()
             others, _ = receive(sys.stdin.buffer, self.layout.store, self.disk)
@@ -60,6 +62,7 @@ class Tool:
     def install(self, bundle: Path, window_s: int) -> int:
         """A bundle that lies on this board."""
         as_root()
+        self.setup.not_packaged()
         with self.guard.locked():
             self._idle()
             package, signers = self._unpack(bundle)

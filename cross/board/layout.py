@@ -36,6 +36,8 @@ class Layout:
         self.tmpfiles = root / "etc/tmpfiles.d/vigild.conf"
         self.run = root / "run/vigild-deploy"
         self.progress = self.run / "progress.json"
+        self.packaged = root / "usr/lib/vigild/bin/vigild"
+        """There when vigild is installed as a Debian package."""
         self.command = root / "usr/local/bin/vigild"
         self.deploy_command = root / "usr/local/sbin/vigild-deploy"
 

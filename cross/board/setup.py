@@ -47,6 +47,14 @@ class Setup:
             disk.folder(path.parent)
             disk.link(path, f"/opt/vigild/current/{target}" if target else f"/opt/vigild/{TOOL}")
 
+    def not_packaged(self) -> None:
+        """Two masters of one service would each undo what the other did. Raises Refused."""
+        if self._layout.packaged.exists():
+            raise Refused(
+                "vigild is installed here as a Debian package: sudo apt-get remove vigild, which leaves configuration "
+                "and data, then deploy or install again"
+            )
+
     def _tool(self, package: Package) -> None:
         """The tool that writes the journal is the one that reads it at the next start."""
         layout, disk = self._layout, self._disk
@@ -124,6 +132,10 @@ class Setup:
             run(["systemctl", "stop", "vigild-retry.service", UNIT, SOCKET_UNIT, "vigild@*.service", "vigild@*.socket"])
             for path in [*linked_units(layout), *(layout.units / name for name in OWN_UNITS), layout.tmpfiles]:
                 disk.remove(path)
+            # Of instances that somebody enabled.
+            for path in layout.units.glob("*.wants/vigild@*"):
+                if path.is_symlink() and not path.exists():
+                    disk.remove(path)
             for folder in layout.units.glob("vigild*.d"):
                 if not any(folder.iterdir()):
                     disk.remove(folder)

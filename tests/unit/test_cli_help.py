@@ -68,6 +68,27 @@ def test_bash_completes(tmp_path: Path, words_and_found: tuple[list[str], set[st
     assert set(done.stdout.splitlines()) == found
 
 
+@pytest.mark.parametrize("words_and_found", COMPLETIONS, ids=lambda case: " ".join(case[0]))
+def test_zsh_completes(tmp_path: Path, words_and_found: tuple[list[str], set[str]]) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    words, found = words_and_found
+    (tmp_path / "vigild.toml").touch()
+    (tmp_path / "my socket").touch()
+    # The options are those that zsh's bashcompinit sets before it calls such a function.
+    asked = (
+        f"autoload -U compinit && compinit -D -u\n{script('zsh')}\n"
+        "ask() { emulate -L sh; setopt kshglob noshglob braceexpand\n"
+        f"COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}\n"
+        '_vigild; (( ${#COMPREPLY[@]} == 0 )) || printf "%s\\n" "${COMPREPLY[@]}"; }\nask\n'
+    )
+    done = subprocess.run(["zsh", "-fc", asked], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    # What does not begin as the word does is left out by zsh itself, afterwards.
+    offered = {line.replace("\\", "") for line in done.stdout.splitlines()}
+    assert {each for each in offered if each.startswith(words[-1])} == found
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_the_other_shells_take_their_scripts(shell: str) -> None:
     text = script(shell)

@@ -51,6 +51,7 @@ NOT_HERE = (
     (r"sudo install\b", "changes /etc (tests/container)"),
     (r"sudo apt-get install qemu", "installs what emulates boards (tests/board_vm)"),
     (r"tar xf|sudo python3 vigild-deploy", "needs a bundle (tests/container)"),
+    (r"sudo apt-get (install \./|remove|purge)", "needs a Debian package (tests/container)"),
     (r"cp cross/hosts", "copies an example; tests/unit/test_cross_rollout.py reads it"),
     (r"pipx install", "installs for the user; tests/unit/test_install.py installs the same wheel"),
     (r"man vigild", "shows what is installed; tests/unit/test_install.py looks where man does"),

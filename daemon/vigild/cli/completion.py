@@ -72,7 +72,7 @@ def _bash(parser: argparse.ArgumentParser) -> Iterator[str]:
         "_vigild() {",
         "  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
         "  local path=vigild word commands= options= files= value=",
-        '  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+        '  for word in "${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"; do',
         '    case "$path $word" in',
         f'    {keys}) path="$path $word" ;;',
         "    esac",
@@ -106,6 +106,8 @@ def _zsh(parser: argparse.ArgumentParser) -> Iterator[str]:
         line = line.replace('mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")', _ZSH_WORDS)
         line = line.replace('mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")', _ZSH_FILES)
         yield line
+    # As a file among zsh's own, it is read at the first Tab, which is to be answered too.
+    yield '[[ "${funcstack[1]}" != _vigild ]] || _bash_complete -F _vigild'
 
 
 _ZSH_WORDS = 'COMPREPLY=(${(f)"$(compgen -W "$commands" -- "$current")"})'
