@@ -142,7 +142,7 @@ def test_nothing_decodes_what_others_wrote_without_care() -> None:
     }
     tested = {
         "catalogue/download.py", "catalogue/profile.py", "catalogue/resolve.py", "cli/control.py", "decoding.py",
-        "detector/anchors.py", "doctor/service.py", "hub/learned.py", "ipc/channel.py", "sandbox/parent.py",
+        "detector/anchors.py", "doctor/service.py", "ipc/channel.py", "learned.py", "sandbox/parent.py",
         "tune/cocofile.py", "tune/trials.py", "wire/framing.py", "wire/requests.py",
     }  # fmt: skip
     from_their_parent = {"doctor/tasks.py", "selftest/tasks.py", "tune/tasks.py"}

@@ -159,7 +159,7 @@ def _configured(settings: Mapping[str, object]) -> BudgetConfig:
 
 def _kept(root: Path, budgets: Budgets) -> str:
     """What an earlier run learned of this board, against the budget of now."""
-    from vigild.hub.learned import Learned
+    from vigild.learned import Learned
 
     model = Learned(root).load()
     if model is None:

@@ -24,7 +24,7 @@ from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
-from vigild.hub.learned import Learned
+from vigild.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.model_files import LOOK_S
 from vigild.hub.progress import figures, progress
