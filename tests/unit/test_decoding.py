@@ -131,7 +131,7 @@ def test_what_is_kept_about_a_download(tmp_path: Path, data: bytes) -> None:
 
 
 def test_nothing_decodes_what_others_wrote_without_care() -> None:
-    """Every module that calls msgspec's decoding is in this file, or decodes what its own parent process wrote, or its child."""
+    """Every module that calls msgspec's decoding is in this file, or decodes what its own parent or child wrote."""
     package = Path(sys.modules["vigild"].__path__[0])
     callers = {
         str(path.relative_to(package))

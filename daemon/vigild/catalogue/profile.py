@@ -120,8 +120,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     then; at most what it carries at full speed. None: `vigild tune --sustained` did not measure this delegate, or
     could not tell."""
     duty: float | None = None
-    """0..1: the share of time in which invoke() is at work at that rate. Times `cores_busy` it is the cores that are kept
-    busy for ever: what the battery and the heat sink feel."""
+    """0..1: the share of time in which invoke() is at work at that rate. Times `cores_busy` it is the cores that are
+    kept busy for ever: what the battery and the heat sink feel."""
     accuracy: Accuracy | None = None
     dropped: str = ""
     """Why it was not measured to the end."""

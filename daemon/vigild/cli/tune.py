@@ -5,8 +5,8 @@
     vigild tune --budget memory=200MiB,latency=50ms
     vigild tune --sustained                               # what rate this board holds for ever: some 20 to 40 minutes
 
-Exit status: 0 done, 1 it could not be done, 2 wrong usage or configuration, 130 stopped with Ctrl-C (what is
-measured stays; the same command goes on).
+Exit status: 0 done, 1 it could not be done (or --sustained came to no rate), 2 wrong usage or configuration, 130
+stopped with Ctrl-C (what is measured stays; the same command goes on).
 """
 
 from __future__ import annotations

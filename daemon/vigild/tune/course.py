@@ -315,8 +315,8 @@ class Course:
     def _load_left_s(self, spent: float) -> float:
         """The slope shrinks with the board's time constant, as far as that is known; then comes the window."""
         belief = self._state.belief
-        if belief is None or spent < REST_S:
-            return GUESS_S - spent
+        if belief is None or spent < WINDOW_S + REST_S:
+            return GUESS_S - spent  # of a young slope too much would be made
         return belief.board_s * max(math.log(max(abs(self._slopes[0]), 1e-3) / STILL), 0.0) + WINDOW_S / 2
 
 
