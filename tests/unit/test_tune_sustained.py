@@ -19,7 +19,7 @@ from unit import modelkit
 from vigild import terminal
 from vigild.budget import budgeting, thermal_fit, thermal_model
 from vigild.budget.operating_points import OperatingPoint
-from vigild.budget.thermal_fit import Sample
+from vigild.budget.thermal_pair import Sample
 from vigild.catalogue import profile
 from vigild.catalogue.profile import ModelProfile, Profile, Sustained
 from vigild.cli.parser import build as build_parser

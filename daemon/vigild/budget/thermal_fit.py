@@ -13,8 +13,9 @@ nodes is best believed there. Pure, and without NumPy: half a second on a PC.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vigild.budget.thermal_model import (
@@ -29,63 +30,34 @@ from vigild.budget.thermal_model import (
     Slow,
     ThermalModel,
 )
+from vigild.budget.thermal_pair import (
+    BIN_S,
+    LEAST_BINS,
+    LEAST_RESIDUAL,
+    Pair,
+    Sample,
+    Series,
+    Steady,
+    binned,
+    fade,
+    lag,
+    solve,
+)
 
-BIN_S = 4.0
-"""Readings and lags are averaged over so long; a lag is linear, so nothing is lost but noise."""
 DIE_GRID = tuple(1.5 * 1.35**index for index in range(9))
 """1.5 to 17 s: more than what is considered while learning, since a sensor lags too."""
 BOARD_GRID = tuple(40.0 * 1.3**index for index in range(17))
 """40 s to 45 min."""
-LEAST_BINS = 20
+END_S = 60.0
+"""The end of a course, where the room is looked at again."""
 CORRELATED_S = 60.0
 """Residuals within so long count as one: what the two nodes lack (a room, a third node) is slow, not white."""
-LEAST_RESIDUAL = 0.15
-"""°C: noise and steps of a sensor (thermal_model.READING_VARIANCE) averaged over a bin; fewer are luck."""
 REFINED = (1.1, 1.05, 1.025, 1.012)
 """Factors by which time constants are tried beside the best of the grid, twice."""
-BEFORE_CELSIUS = 10.0
-"""Warmth of work before the course, such as measuring the settings: its deviation, before anything is known of it."""
 BLOCKS = 6
 """Parts of the course that are left out, one after the other, to see what the answer hangs on."""
 LIKELY = 1e-3
 """Pairs of time constants that are less likely than this, against the best, do not count for the deviation."""
-
-
-class Sample(NamedTuple):
-    """What was read, and what ran since the sample before."""
-
-    seconds: float
-    celsius: float | None
-    """None: the sensor gave nothing this time."""
-    load: float
-    """Reference frames a second."""
-
-
-class Pair(NamedTuple):
-    """Least squares for one pair of time constants."""
-
-    rest: float
-    die: float
-    board: float
-    before: float
-    """°C of work before the course, which the board still held at its beginning."""
-    rss: float
-    """Sum of squared residuals, °C²."""
-    inverse: tuple[float, float, float, float, float, float]
-    """Of the normal matrix: rest², rest·die, rest·board, die², die·board, board²."""
-
-    @property
-    def gain(self) -> float:
-        return self.die + self.board
-
-    def at(self, load: float) -> float:
-        """°C with this load for ever."""
-        return self.rest + self.gain * load
-
-    def spread(self, load: float) -> float:
-        """Variance of the temperature foretold for `load`, by that of a residual."""
-        rr, rd, rb, dd, db, bb = self.inverse
-        return rr + 2 * load * (rd + rb) + load * load * (dd + 2 * db + bb)
 
 
 class Fit(NamedTuple):
@@ -101,6 +73,7 @@ class Fit(NamedTuple):
     """°C by which the temperature at rest moved from there to the end of the course: the room, or another program."""
     residual: float
     """Standard deviation of what is left unexplained."""
+    steady: Steady | None
     pairs: tuple[tuple[float, Pair], ...]
     """What else is likely, with weights that sum to 1."""
     others: tuple[Pair, ...]
@@ -118,7 +91,7 @@ class Fit(NamedTuple):
         """(load, deviation): what holds `celsius` for ever at this ambient temperature."""
         load = (celsius - self.rest) / self.gain
         moved = sum(weight * (pair.at(load) - self._at(load)) ** 2 for weight, pair in self.pairs)
-        spread = sum(weight * pair.spread(load) for weight, pair in self.pairs)
+        spread = sum(weight * pair.spread(load, self.steady) for weight, pair in self.pairs)
         noise = self.residual**2 * spread * CORRELATED_S / BIN_S + READING_VARIANCE
         # A room that moved has moved the answer: by how much of it nobody knows.
         variance = noise + moved + self._jackknife(load) + (self.drift / 2) ** 2
@@ -148,18 +121,15 @@ class Fit(NamedTuple):
         return math.sqrt(die), math.sqrt(board)
 
 
-Series = Sequence[float | None]
-
-
 def fit(samples: Sequence[Sample], steady: tuple[float, float] | None = None) -> Fit | None:
     """`steady`: from when to when, in seconds of the course, the board stood still; None: it never did.
 
     None when there is too little, or a load that hardly changed.
     """
-    celsius = _binned(samples, [sample.celsius for sample in samples])
+    celsius = binned(samples, [sample.celsius for sample in samples])
     if sum(value is not None for value in celsius) < LEAST_BINS:
         return None
-    search = _Search(samples, celsius)
+    search = _Search(samples, celsius, steady)
     best = search.best()
     if best is None:
         return None
@@ -172,16 +142,19 @@ def fit(samples: Sequence[Sample], steady: tuple[float, float] | None = None) ->
     weights = {at: math.exp(min(score, 0.0)) for at, score in log_likelihood.items()}
     likely = {at: weight for at, weight in weights.items() if weight >= LIKELY}
     whole = sum(likely.values())
-    ends = _rests(samples, found, die_s, board_s, steady)
+    anchored = search.anchored(found)
     return Fit(
-        rest=ends[0],
+        rest=anchored.rest,
         die_gain=found.die,
         board_gain=found.board,
         die_s=die_s,
         board_s=board_s,
-        drift=ends[1] - ends[0],
+        drift=search.drift(found),
         residual=residual,
-        pairs=tuple((weight / whole, pair) for at, weight in likely.items() if (pair := search.solved[at])),
+        steady=search.steady,
+        pairs=tuple(
+            (weight / whole, search.anchored(pair)) for at, weight in likely.items() if (pair := search.solved[at])
+        ),
         others=search.without_parts(best),
         die_scores=tuple(max(log_likelihood.get((constant, board_s), -50.0), -50.0) for constant in DIE_S),
         board_scores=tuple(max(log_likelihood.get((die_s, constant), -50.0), -50.0) for constant in BOARD_S),
@@ -191,9 +164,15 @@ def fit(samples: Sequence[Sample], steady: tuple[float, float] | None = None) ->
 class _Search:
     """For the pair of time constants that explains most."""
 
-    def __init__(self, samples: Sequence[Sample], celsius: Series) -> None:
+    def __init__(self, samples: Sequence[Sample], celsius: Series, steady: tuple[float, float] | None) -> None:
         self._samples = samples
         self._celsius = celsius
+        self._at = binned(samples, itertools.accumulate(sample.seconds for sample in samples))
+        self._still = self._between(*steady) if steady is not None else []
+        self.steady: Steady | None = None
+        if self._still:
+            loads = binned(samples, [sample.load for sample in samples])
+            self.steady = Steady(sum(loads[at] or 0.0 for at in self._still) / len(self._still), len(self._still))
         self._lags: dict[float, Series] = {}
         self._fades: dict[float, Series] = {}
         self.solved: dict[tuple[float, float], Pair | None] = {}
@@ -222,128 +201,52 @@ class _Search:
         for block in range(BLOCKS):
             first, end = block * count // BLOCKS, (block + 1) * count // BLOCKS
             left = [*self._celsius[:first], *[None] * (end - first), *self._celsius[end:]]
-            pairs = [
-                _solve(left, self._lagged(die_s), self._lagged(board_s), self._fading(board_s)) for board_s in constants
-            ]
+            pairs = [self._solve(left, die_s, board_s) for board_s in constants]
             if there := [pair for pair in pairs if pair is not None]:
-                found.append(min(there, key=lambda pair: pair.rss))
+                found.append(self.anchored(min(there, key=lambda pair: pair.rss)))
         return tuple(found)
+
+    def anchored(self, pair: Pair) -> Pair:
+        """With the temperature at rest of where the board stood still."""
+        return pair._replace(rest=self._rest(pair, self._still)) if self._still else pair
+
+    def drift(self, pair: Pair) -> float:
+        """°C, from there to the last END_S of the course."""
+        last = max(at for at in self._at if at is not None)
+        end = self._between(last - END_S, last)
+        return self._rest(pair, end) - self._rest(pair, self._still) if self._still and end else 0.0
+
+    def _between(self, first: float, last: float) -> list[int]:
+        """The bins of these seconds that have a reading."""
+        return [index for index, at in enumerate(self._at) if at is not None and first <= at <= last]
+
+    def _rest(self, pair: Pair, bins: Sequence[int]) -> float:
+        """What is left of the readings without what the load added."""
+        die, board, before = self._lagged(pair.die_s), self._lagged(pair.board_s), self._fading(pair.board_s)
+        total = 0.0
+        for at in bins:
+            total += self._celsius[at] or 0.0
+            total -= pair.die * (die[at] or 0.0) + pair.board * (board[at] or 0.0) + pair.before * (before[at] or 0.0)
+        return total / len(bins)
 
     def _rss(self, at: tuple[float, float]) -> float:
         if at not in self.solved:
-            self.solved[at] = _solve(self._celsius, self._lagged(at[0]), self._lagged(at[1]), self._fading(at[1]))
+            self.solved[at] = self._solve(self._celsius, *at)
         pair = self.solved[at]
         return pair.rss if pair is not None else math.inf
 
+    def _solve(self, celsius: Series, die_s: float, board_s: float) -> Pair | None:
+        return solve(celsius, self._lagged(die_s), self._lagged(board_s), self._fading(board_s), die_s, board_s)
+
     def _lagged(self, constant: float) -> Series:
         if constant not in self._lags:
-            self._lags[constant] = _binned(self._samples, lag(self._samples, constant))
+            self._lags[constant] = binned(self._samples, lag(self._samples, constant))
         return self._lags[constant]
 
     def _fading(self, constant: float) -> Series:
         if constant not in self._fades:
-            self._fades[constant] = _binned(self._samples, fade(self._samples, constant))
+            self._fades[constant] = binned(self._samples, fade(self._samples, constant))
         return self._fades[constant]
-
-
-def lag(samples: Iterable[Sample], constant: float) -> list[float]:
-    """The load as a node of this time constant follows it."""
-    found = []
-    now = 0.0
-    for sample in samples:
-        now = sample.load + (now - sample.load) * math.exp(-sample.seconds / constant)
-        found.append(now)
-    return found
-
-
-def fade(samples: Iterable[Sample], constant: float) -> list[float]:
-    """What is left of 1 that a node held at the beginning."""
-    found = []
-    at = 0.0
-    for sample in samples:
-        at += sample.seconds
-        found.append(math.exp(-at / constant))
-    return found
-
-
-def _binned(samples: Sequence[Sample], values: Iterable[float | None]) -> Series:
-    """Means over BIN_S of the samples that have a reading; None where none has."""
-    found: list[float | None] = []
-    spent = total = seconds = 0.0
-    for sample, value in zip(samples, values, strict=True):
-        spent += sample.seconds
-        if value is not None and sample.celsius is not None:
-            total, seconds = total + value * sample.seconds, seconds + sample.seconds
-        if spent >= BIN_S:
-            found.append(total / seconds if seconds else None)
-            spent = total = seconds = 0.0
-    return found
-
-
-def _solve(celsius: Series, die: Series, board: Series, before: Series) -> Pair | None:
-    """None where the two nodes cannot be told apart, or work would cool the board."""
-    rows = [
-        (y, d, b, e)
-        for y, d, b, e in zip(celsius, die, board, before, strict=True)
-        if y is not None and d is not None and b is not None and e is not None
-    ]
-    count = len(rows)
-    if count < LEAST_BINS / 2:
-        return None
-    my, md, mb, me = (sum(column) / count for column in zip(*rows, strict=True))
-    dd = db = de = bb = be = yd = yb = ye = yy = 0.0
-    # A small share of the starting warmth's square, so that it is nothing where it cannot be seen.
-    ee = (LEAST_RESIDUAL / BEFORE_CELSIUS) ** 2
-    for y, d, b, e in rows:
-        y, d, b, e = y - my, d - md, b - mb, e - me
-        dd, db, de, bb, be, ee = dd + d * d, db + d * b, de + d * e, bb + b * b, be + b * e, ee + e * e
-        yd, yb, ye, yy = yd + y * d, yb + y * b, ye + y * e, yy + y * y
-    if not dd * bb - db * db > 1e-9 * dd * bb:
-        return None
-    # The starting warmth is taken out of the others (a Schur complement); two by two are left.
-    sdd, sdb, sbb = dd - de * de / ee, db - de * be / ee, bb - be * be / ee
-    syd, syb = yd - ye * de / ee, yb - ye * be / ee
-    determinant = sdd * sbb - sdb * sdb
-    if not determinant > 1e-9 * dd * bb:
-        return None
-    idd, idb, ibb = sbb / determinant, -sdb / determinant, sdd / determinant
-    gd, gb = idd * syd + idb * syb, idb * syd + ibb * syb
-    if gd <= 0 or gb <= 0:
-        return None
-    warm = (ye - de * gd - be * gb) / ee
-    rss = max(yy - gd * yd - gb * yb - warm * ye, 0.0)
-    # Rest is what is left: mean of the readings less the means of the rest of it.
-    xd, xb = md - de / ee * me, mb - be / ee * me
-    ird, irb = -(xd * idd + xb * idb), -(xd * idb + xb * ibb)
-    irr = 1 / count + me * me / ee - xd * ird - xb * irb
-    rest = my - gd * md - gb * mb - warm * me
-    return Pair(rest, gd, gb, warm, rss, (irr, ird, irb, idd, idb, ibb))
-
-
-END_S = 60.0
-"""The end of a course."""
-
-
-def _rests(
-    samples: Sequence[Sample], pair: Pair, die_s: float, board_s: float, steady: tuple[float, float] | None
-) -> tuple[float, float]:
-    """The temperature at rest while the board stood still (of all the course where it never did), and at the end."""
-    at = 0.0
-    still: list[float] = []
-    end: list[float] = []
-    whole = sum(sample.seconds for sample in samples)
-    nodes = zip(samples, lag(samples, die_s), lag(samples, board_s), fade(samples, board_s), strict=True)
-    for sample, die, board, before in nodes:
-        at += sample.seconds
-        if sample.celsius is None:
-            continue
-        rest = sample.celsius - pair.die * die - pair.board * board - pair.before * before
-        if steady is not None and steady[0] <= at <= steady[1]:
-            still.append(rest)
-        if at >= whole - END_S:
-            end.append(rest)
-    rest = sum(still) / len(still) if still else pair.rest
-    return rest, sum(end) / len(end) if end and still else rest
 
 
 def as_model(

@@ -22,8 +22,9 @@ import msgspec
 
 from vigild.budget import governor, thermal_fit
 from vigild.budget.operating_points import Camera, OperatingPoint, build
-from vigild.budget.thermal_fit import Fit, Sample
+from vigild.budget.thermal_fit import Fit
 from vigild.budget.thermal_model import ENOUGH, ThermalModel
+from vigild.budget.thermal_pair import Sample
 
 REST_S = 60.0
 """To see the board without this work."""
@@ -48,7 +49,7 @@ a fan that fails, does not. Single readings of a coarse sensor go further than t
 OVER_S = 10.0
 LEAST_ROOM = 2.0
 """°C between the idle board and its budget, below which there is nothing to measure."""
-SURE_PART = 0.15
+SURE_PART = 0.2
 """Of the rate that is told, its deviation at the most; what is less sure is not told as a rate."""
 GUESS_S = 900.0
 """How long the load takes, as long as nothing was seen: bare boards take 7 to 20 min, metal cases 20 to 30
