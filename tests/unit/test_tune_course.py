@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from simboard.board import Board, Physics
 from simboard.profiles import PI4_BARE, PI4_CASE, PI5_BARE, PI5_FAN, PROFILES
-from vigild.budget import thermal_model
+from vigild.board.readings import Readings
+from vigild.budget import budgeting, thermal_model
+from vigild.budget.operating_points import Camera as BudgetCamera
+from vigild.budget.operating_points import OperatingPoint
 from vigild.tune import course as of_course
 from vigild.tune.course import Course, Plan, Result, Seen
 
@@ -107,6 +110,21 @@ def test_what_a_board_holds_for_ever(key: str, part: float) -> None:
     assert belief.sure and told == pytest.approx(result.load, rel=1e-6) and 0 < deviation < 0.1 * told
     again = thermal_model.believe(thermal_model.resume(result.model, UNIT, 7.0, 60.0))
     assert again.sure and again.die_gain + again.board_gain == pytest.approx(result.fitted.gain if result.fitted else 0)
+
+
+def test_a_daemon_begins_having_learned() -> None:
+    physics = PI5_BARE
+    result = Drive(physics, room_for(physics, 0.5)).go()
+    variant, threads, delegate = "int8-300", 4, "xnnpack"
+    points = [OperatingPoint(variant=variant, threads=threads, delegate=delegate, capacity_fps=40.0)]
+    assert budgeting.unit(points[0]) == UNIT
+    limits = budgeting.Settings(temperature=physics.budget, memory=None)
+    camera = BudgetCamera(name="front", wanted_fps=30.0, measured_fps=0.0)
+    readings = Readings(at_ns=1, temperatures={"cpu-thermal": 50.0}, counted=("cpu-thermal",))
+    for kept, known in ((result.model, True), (None, False)):
+        state, _ = budgeting.step(budgeting.begin(kept), limits, [camera], points, readings, 0, 1.0)
+        summary = budgeting.summary(state, limits)
+        assert summary.sure == known and ("not learned well yet" in summary.board) != known
 
 
 @pytest.mark.parametrize("key", BARE)

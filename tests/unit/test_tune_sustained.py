@@ -265,6 +265,12 @@ def test_nowhere_to_keep_it(world: World, capsys: pytest.CaptureFixture[str], mo
     assert "cannot be written to; run it as the user whom the daemon runs as" in refused(world, capsys)
 
 
+def test_nowhere_to_keep_the_profile(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    told = refused(world, capsys, "--sustained", "--profile", str(tmp_path / "file/tune.json"))
+    assert told.startswith(f"the profile cannot be kept in {tmp_path / 'file'}; ")
+
+
 def test_a_daemon_runs(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     there = Daemon(hello=object(), path="/run/it", reason="")  # type: ignore[arg-type]
     monkeypatch.setattr(session, "find_daemon", lambda *_: there)

@@ -163,7 +163,10 @@ def _kept(root: Path, budgets: Budgets) -> str:
 
     model = Learned(root).load()
     if model is None:
-        return "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes"
+        return (
+            "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes, or "
+            "measure it with vigild tune --sustained"
+        )
     return thermal_model.describe(thermal_model.believe(model), budgets.temperature, 1.0, model.unit, model.full_load)
 
 

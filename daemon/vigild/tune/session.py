@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from vigild import files, runtimes, stdio, terminal
-from vigild.catalogue import profile
+from vigild.catalogue import profile, store
 from vigild.catalogue.choose import Choice, choose
 from vigild.catalogue.choose import name as setting_name
 from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
@@ -65,6 +65,8 @@ def measure(wanted: Wanted) -> int:
     learned = Learned(wanted.settings.root)
     if (asked := _sustained_asked(wanted)) is not None:
         sustained.check(asked, learned)
+        if not store.writable(place.parent):
+            raise CannotMeasure(f"the profile cannot be kept in {place.parent}; name another place with --profile FILE")
         _no_daemon(wanted)
     model = _there(wanted, found, place) if asked is not None and not wanted.anew else None
     if model is None:

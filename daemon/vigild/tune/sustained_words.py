@@ -31,7 +31,7 @@ def progress(step: Step, seen: Seen) -> str:
     celsius = f"{seen.celsius:.1f} °C" if seen.celsius is not None else "cannot be read"
     parts = [celsius]
     if step.slope is not None:
-        parts.append(f"{step.slope:+.1f} °C a minute")
+        parts.append(f"{round(step.slope, 1) + 0.0:+.1f} °C a minute")  # no "-0.0"
     if step.phase == "load":
         parts.append(f"{seen.fps:.1f} frames/s")
     return f"{_PHASES[step.phase]}: {', '.join(parts)}; {left(step.left_s)} left"
