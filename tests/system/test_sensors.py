@@ -18,7 +18,7 @@ from harness import TIMEOUT_S, Daemon
 
 from boardkit import flip, jetson_orin, raspberry_pi_5, write
 from vigild.budget.thermal_model import begin, learn
-from vigild.hub.learned import Learned
+from vigild.learned import Learned
 
 
 def command(*arguments: str) -> list[str]:

@@ -16,6 +16,8 @@ import pytest
 from harness import ASSETS, COCO_V1, Client, Daemon
 
 from delegates.kit import Board, library
+from simboard.live import Live
+from simboard.profiles import PI5_BARE
 from unit import modelkit
 
 FLOAT = ASSETS / "models/ssd_mobilenet_v1_coco_float/ssd_mobilenet_v1_coco_dequant_fp32.tflite"
@@ -197,6 +199,40 @@ def test_killed_it_leaves_no_process_behind(quarters: Tune) -> None:
     while Path(f"/proc/{found[0]}").exists() and b"timing" in _command(found[0]):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_sustained_loads_the_board_and_claims_nothing_too_soon(quarters: Tune) -> None:
+    """The real load on a simulated board, for the six seconds that are the least it may be given."""
+    arguments = ("--model", "quarters", *QUICK, "--delegates", "none")
+    with Live(PI5_BARE, 30.0, quarters.folder / "board") as live:
+        process = quarters.start(*arguments, "--sustained", "0.1", "--sysfs-root", str(live.root))
+        live.pid = process.pid
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1 and out == "" and "Traceback" not in err
+    assert re.search(r"^vigild: \w+ with 1 thread on none: at rest \(1 s\), under load", err, re.MULTILINE), err
+    loaded = re.search(r"^under load: [\d.]+ °C, ([\d.]+) frames/s; about 5 s left$", err, re.MULTILINE)
+    assert loaded, err
+    assert "cooling down: " in err and err.splitlines()[-1].startswith("vigild: no rate is told: ")
+    assert quarters.model()["rows"] and not any("sustained_fps" in row for row in quarters.model()["rows"])
+
+
+def test_sustained_stopped_leaves_no_load_behind(quarters: Tune) -> None:
+    arguments = ("--model", "quarters", *QUICK, "--delegates", "none")
+    with Live(PI5_BARE, 30.0, quarters.folder / "board") as live:
+        process = quarters.start(*arguments, "--sustained", "5", "--sysfs-root", str(live.root))
+        live.pid = process.pid
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (found := children.read_text().split()) or b"\0load\0" not in _command(found[0]):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        assert process.stderr is not None
+        while "at rest: " not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130 and "Stopped, and so is the load." in err, err
+    assert not Path(f"/proc/{found[0]}").exists()
 
 
 def _command(pid: str) -> bytes:

@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("log",),
     ("board", "catalogue", "delegates", "ipc", "sandbox", "wire"),
     ("budget", "camera", "client", "detector", "perception"),
+    ("learned",),
     ("fleet",),
     ("hub",),
     ("doctor", "selftest", "tune"),
@@ -62,7 +63,7 @@ WITHOUT_NATIVE = {
     *FLOORS[1],
     *FLOORS[2],
     *FLOORS[3],
-    *("budget", "client", "perception", "fleet", "hub", "cli", "__main__"),
+    *("budget", "client", "perception", "learned", "fleet", "hub", "cli", "__main__"),
 }
 """Rooms that import none of it, not even inside a function."""
 

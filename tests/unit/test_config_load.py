@@ -232,6 +232,10 @@ def test_each_quantity_wants_its_unit(table: str, field: Field) -> None:
         ("[camera.front]\nsource = 'testcard'\nfsp = 5", "camera.front.fsp: unknown key (found 5); did you mean fps?"),
         ("[daemon]\ntemperature = 5", "did you mean budget.temperature?"),
         ("[daemon]\nfps = 5", "did you mean camera.NAME.fps?"),
+        (
+            "[budget]\ngive_up = ['fps', 'pause', 'fps']",
+            'budget.give_up: found ["fps", "pause", "fps"], expected each of them once; take one "fps" out',
+        ),
         ("[budget]\nxyzzy = 5", "known are temperature, memory, hysteresis, dwell, min_fps"),
         ("[bugdet]", "did you mean budget?"),
         ("[cameras.front]", "did you mean camera?"),

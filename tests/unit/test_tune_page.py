@@ -16,8 +16,9 @@ import pytest
 from unit import modelkit
 from vigild.catalogue import choose, embedded
 from vigild.catalogue.profile import FILE, SYSTEM
+from vigild.cli.tune import SUSTAINED_MINUTES
 from vigild.config.schema import BudgetConfig
-from vigild.tune import plan
+from vigild.tune import course, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tune.md").read_text()
@@ -76,16 +77,43 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) == 10 and all(command.startswith(("vigild tune", "sudo vigild tune")) for command in COMMANDS)
+    assert len(COMMANDS) == 13 and all(command.startswith(("vigild tune", "sudo vigild tune")) for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command(command: str, folder: Path, environ: dict[str, str]) -> None:
-    if "--show" in command and not (folder / "state/tune.json").exists():
-        pytest.skip("it shows what the command before has measured")
-    quick = command.replace("vigild tune", "vigild tune --rounds 1 --seconds 0.05 --threads 1 --delegates none")
+def quick(command: str) -> str:
+    return command.replace("vigild tune", "vigild tune --rounds 1 --seconds 0.05 --threads 1 --delegates none")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--sustained" in command])
+def test_a_command_that_takes_half_an_hour_as_far_as_some_seconds_go(
+    command: str, folder: Path, environ: dict[str, str]
+) -> None:
+    """To its honest end: in so short a time no rate is told."""
+    zone = folder / "board/sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True, exist_ok=True)
+    (zone / "type").write_text("cpu-thermal\n")
+    (zone / "temp").write_text("45000\n")
+    short = re.sub(r"--sustained( \d+)?", "--sustained 0.1", quick(command)) + " --sysfs-root board"
     done = subprocess.run(
-        ["bash", "-ec", quick], env=environ, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        ["bash", "-ec", short], env=environ, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 1 and "vigild: no rate is told: " in done.stderr, done.stderr
+    assert "at rest" in done.stderr and "under load" in done.stderr and "cooling down" in done.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--sustained" not in command])
+def test_a_command(command: str, folder: Path, environ: dict[str, str]) -> None:
+    kept = folder / "state/tune.json"
+    if "--show" in command and not (kept.exists() and f'"{embedded.ENTRY}"' in kept.read_text()):
+        pytest.skip("it shows what the command before has measured")
+    done = subprocess.run(
+        ["bash", "-ec", quick(command)],
+        env=environ,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("VARIANT") and "uint8 with 1 thread on none: " in done.stdout
@@ -103,6 +131,9 @@ def test_the_page_gives_the_numbers_of_the_program() -> None:
     assert f"What is {plan.HOPELESS:.0f} times slower" in PAGE
     assert BudgetConfig().memory is None and "(what this board allows, by default" in PAGE
     assert f"`{SYSTEM / FILE}`" in PAGE
+    assert f"less than {course.STILL:g} °C a minute over {course.WINDOW_S / 60:g} minutes" in PAGE
+    assert f"is not sure to {100 * course.SURE_PART:g} %" in PAGE and f"({SUSTAINED_MINUTES:g} by default)" in PAGE
+    assert f"gets {course.OVER_CELSIUS:g} °C above the budget" in " ".join(PAGE.split())
     help_ = subprocess.run(
         [sys.executable, "-m", "vigild", "tune", "--help"],
         env=os.environ | {"PYTHONPATH": str(ROOT / "daemon")}, capture_output=True, text=True, check=True,

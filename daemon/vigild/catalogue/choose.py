@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from vigild.catalogue.profile import Accuracy, Budgets, Row
+from vigild.catalogue.profile import Accuracy, Budgets, Row, Sustained
 
 AP_TIE = 0.005
 """What int8 may lose against float32 before it counts."""
@@ -72,7 +72,7 @@ def unfit(row: Row, budgets: Budgets) -> str:
     return " and ".join(found)
 
 
-def name(row: Row) -> str:
+def name(row: Row | Sustained) -> str:
     """ "int8 with 2 threads on xnnpack" """
     return f"{row.variant} with {row.threads} thread{'' if row.threads == 1 else 's'} on {row.delegate}"
 

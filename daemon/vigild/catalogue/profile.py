@@ -116,6 +116,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What limited the board meanwhile: "under_voltage", ..."""
     others_busy: float = 0.0
     """Cores that other processes kept busy meanwhile, at the most: above 0.3 the times say little."""
+    sustained_fps: float | None = None
+    """Frames a second that this board holds for ever below the temperature of ModelProfile.sustained and in the room of
+    then; at most what it carries at full speed. None: `vigild tune --sustained` did not measure this delegate, or
+    could not tell."""
+    duty: float | None = None
+    """0..1: the share of time in which invoke() is at work at that rate. Times `cores_busy` it is the cores that are
+    kept busy for ever: what the battery and the heat sink feel."""
     accuracy: Accuracy | None = None
     dropped: str = ""
     """Why it was not measured to the end."""
@@ -123,8 +130,41 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it does not run here."""
 
     @property
+    def full_fps(self) -> float:
+        """Frames a second at full speed, as budgets count them; 0 where nothing was measured."""
+        return 1000 / self.p50_ms if self.p50_ms > 0 else 0.0
+
+    @property
     def works(self) -> bool:
         return not self.failed and self.rounds > 0 and self.threads > 0
+
+
+class Sustained(msgspec.Struct, frozen=True, kw_only=True):
+    """What `vigild tune --sustained` found, of the one setting that ran. Frames are those of this setting."""
+
+    variant: str
+    delegate: str
+    threads: int
+    fps: float
+    """That hold `celsius` for ever; may be more than the setting carries."""
+    deviation_fps: float
+    """Standard deviation."""
+    full_fps: float
+    """At full speed."""
+    celsius: float
+    """The budget that was held."""
+    rest_celsius: float
+    """What the sensor shows without this work, in the room of then."""
+    die_celsius: float
+    board_celsius: float
+    """What full speed adds within seconds, and within minutes."""
+    die_seconds: float
+    board_seconds: float
+    """The time constants."""
+    flags: list[str] = []
+    """What limited the board meanwhile: "under_voltage", ..."""
+    measured: str
+    """When, for people (RFC 3339)."""
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +177,8 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     """What was asked for when it was measured: what is chosen has to fit."""
     rows: list[Row]
+    sustained: Sustained | None = None
+    """Where that was measured."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,11 +160,14 @@ def _configured(settings: Mapping[str, object]) -> BudgetConfig:
 
 def _kept(root: Path, budgets: Budgets) -> str:
     """What an earlier run learned of this board, against the budget of now."""
-    from vigild.hub.learned import Learned
+    from vigild.learned import Learned
 
     model = Learned(root).load()
     if model is None:
-        return "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes"
+        return (
+            "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes, or "
+            "measure it with vigild tune --sustained"
+        )
     return thermal_model.describe(thermal_model.believe(model), budgets.temperature, 1.0, model.unit, model.full_load)
 
 

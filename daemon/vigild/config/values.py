@@ -118,7 +118,13 @@ def check(kind: Type, value: object) -> Any:
             raise _fault(kind, value, f"; write [{show(value)}]")
         if not isinstance(value, list) or not kind.min_length <= len(value) <= (kind.max_length or len(value)):
             raise _fault(kind, value)
-        return [check(kind.item, item) for item in value]
+        items = [check(kind.item, item) for item in value]
+        if isinstance(kind.item, Choice):
+            # An order of words: one that stands twice cannot be meant.
+            for item in items:
+                if items.count(item) > 1:
+                    raise Fault(f"found {show(value)}, expected each of them once; take one {show(item)} out")
+        return items
     if isinstance(kind, Fixed):
         if not isinstance(value, list) or len(value) != len(kind.items):
             raise _fault(kind, value)

@@ -14,7 +14,6 @@ What follows from what happens:
 `model_files`   whether the files of the model hold something else by now
 `snapshots`  pictures that clients wait for
 `budget_keeper`   carries out what the budgets ask for
-`learned`    what was learned of the board, kept from one run to the next
 
 The socket:
 

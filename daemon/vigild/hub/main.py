@@ -26,13 +26,13 @@ from vigild.fleet.process import Processes, running_pids
 from vigild.hub.api import Api
 from vigild.hub.console import Console
 from vigild.hub.hub import TICK_S, Hub
-from vigild.hub.learned import Learned
 from vigild.hub.listening import SocketInUse, SocketUnusable
 from vigild.hub.model_files import LOOK_S
 from vigild.hub.progress import figures, progress
 from vigild.hub.server import Server
 from vigild.hub.systemd import Service, passed_sockets, status_line
 from vigild.ipc.worker import PR_SET_CHILD_SUBREAPER, one_heap, prctl
+from vigild.learned import Learned
 from vigild.stdio import Terminal
 from vigild.wire.address import default_listen_path
 from vigild.wire.requests import RequestError

@@ -47,31 +47,57 @@ class TaskResult(NamedTuple):
     """How it ended instead, as a clause; empty with an answer."""
 
 
-def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> TaskResult:
-    """Run `task` of `module` on `argument` (anything msgspec encodes), for up to `limit_s` seconds."""
-    said = os.memfd_create("vigild-sandbox-stderr", os.MFD_CLOEXEC)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(os.getpid()), task, encoded(msgspec.json.encode, argument)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            start_new_session=True,  # Ctrl-C is for the parent, whose death ends this one too
-        )
+class Running:
+    """A task that runs while its parent does something else; to be ended, whatever happens: `end`."""
+
+    def __init__(self, module: str, task: str, argument: object) -> None:
+        """As `run`."""
+        self._said = os.memfd_create("vigild-sandbox-stderr", os.MFD_CLOEXEC)
         try:
-            out, _ = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            out = _end(process)
-            return TaskResult(None, f"it hung for {limit_s:g} s {_step(out)}, and was killed")
-        except KeyboardInterrupt:
-            _end(process)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(os.getpid()), task, encoded(msgspec.json.encode, argument)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C is for the parent, whose death ends this one too
+            )
+        except BaseException:
+            os.close(self._said)
             raise
+
+    def ended(self) -> TaskResult | None:
+        """How it ended; None while it runs. It must not say more than a pipe holds until it is asked for (64 KiB)."""
+        return None if self._process.poll() is None else self.wait(None)
+
+    def wait(self, limit_s: float | None) -> TaskResult:
+        """Its end; after `limit_s` seconds (None: however long) it is killed."""
+        try:
+            out, _ = self._process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            out = _end(self._process)
+            return TaskResult(None, f"it hung for {limit_s:g} s {_step(out)}, and was killed")
         answer = _answer(out)
         if answer is not None:
             return TaskResult(answer, "")
-        return TaskResult(None, _death(process.returncode, _step(out), _last_words(said)))
+        return TaskResult(None, _death(self._process.returncode, _step(out), _last_words(self._said)))
+
+    def end(self) -> None:
+        """Kill it, unless it has ended. May be called twice."""
+        if self._said < 0:
+            return
+        if self._process.returncode is None:
+            _end(self._process)
+        os.close(self._said)
+        self._said = -1
+
+
+def run(module: str, task: str, argument: object, limit_s: float = LIMIT_S) -> TaskResult:
+    """Run `task` of `module` on `argument` (anything msgspec encodes), for up to `limit_s` seconds."""
+    running = Running(module, task, argument)
+    try:
+        return running.wait(limit_s)
     finally:
-        os.close(said)
+        running.end()
 
 
 def _end(process: subprocess.Popen[bytes]) -> bytes:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TextIO
 
@@ -19,22 +20,28 @@ LINE_EVERY_S = 10.0
 class Bar:
     """Told of each step before it is begun."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, every_s: float = LINE_EVERY_S) -> None:
+        """`every_s`: between two lines, where nothing can be drawn over."""
         self._out = out
+        self._every_s = every_s
         self._terminal = out.isatty()
         self._drawn = False
-        self._told_s = 0.0
+        self._told_s = -math.inf
 
     def update(self, progress: Progress) -> None:
         text = line(progress)
         if self._terminal:
             width = terminal.columns()
             self._out.write(f"\r\x1b[K{text[: width - 1]}")
-        elif time.monotonic() - self._told_s >= LINE_EVERY_S:
+        elif time.monotonic() - self._told_s >= self._every_s:
             self._out.write(text + "\n")
             self._told_s = time.monotonic()
         self._drawn = True
         self._out.flush()
+
+    def next(self) -> None:
+        """Something else begins: the next update is written, however soon it comes."""
+        self._told_s = -math.inf
 
     def end(self) -> None:
         """Take the bar away."""

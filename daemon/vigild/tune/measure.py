@@ -71,7 +71,7 @@ class Measuring:
 
     def measure(self, *, anew: bool = False) -> None:
         """To the end. Raises CannotMeasure and KeyboardInterrupt."""
-        with _alone(self._kept.parent), tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
+        with alone(self._kept.parent), tempfile.TemporaryDirectory(prefix="vigild-tune-") as scratch:
             self._tell(Progress(0, 0, 0.0, "reading the pictures and the models"))
             files = self._prepare(Path(scratch))
             self._state = self._begin(self._subject(files), anew)
@@ -255,7 +255,7 @@ class Measuring:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """No other run keeps its measurements in `folder` meanwhile, or CannotMeasure; the lock ends with the process."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

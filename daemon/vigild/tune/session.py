@@ -16,19 +16,21 @@ from typing import Literal
 import msgspec
 
 from vigild import files, runtimes, stdio, terminal
-from vigild.catalogue import profile
+from vigild.catalogue import profile, store
 from vigild.catalogue.choose import Choice, choose
+from vigild.catalogue.choose import name as setting_name
 from vigild.catalogue.profile import Budgets, ModelProfile, ProfileError, Row
 from vigild.config.schema import Config
 from vigild.decoding import encoded
 from vigild.doctor.service import find_daemon
+from vigild.learned import Learned
 from vigild.sandbox import parent
 from vigild.terminal import Screen
-from vigild.tune import pareto, table, words
+from vigild.tune import pareto, sustained, sustained_words, table, words
 from vigild.tune.bar import Bar
 from vigild.tune.candidates import Builds, builds, candidates, default_threads
 from vigild.tune.daemon import paused
-from vigild.tune.measure import MODULE, CannotMeasure, Measuring
+from vigild.tune.measure import MODULE, CannotMeasure, Measuring, alone
 from vigild.tune.race import Settings
 from vigild.tune.tasks import PngTask
 
@@ -53,11 +55,30 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
     """What to do when a daemon runs."""
     socket: str | None
     as_json: bool
+    sustained_s: float | None = None
+    """Measure what rate the board holds for ever, in so many seconds at the most."""
 
 
 def measure(wanted: Wanted) -> int:
     """Exit status. Raises CannotMeasure, ManifestError, and what a client of the daemon raises."""
     found = builds(wanted.config.model, wanted.files)
+    place = wanted.profile or profile.own_place()
+    learned = Learned(wanted.settings.root)
+    if (asked := _sustained_asked(wanted)) is not None:
+        sustained.check(asked, learned)
+        if not store.writable(place.parent):
+            raise CannotMeasure(f"the profile cannot be kept in {place.parent}; name another place with --profile FILE")
+        _no_daemon(wanted)
+    model = _there(wanted, found, place) if asked is not None and not wanted.anew else None
+    if model is None:
+        model = _measured(wanted, found, place)
+    if asked is None or model is None:
+        return EXIT_INTERRUPTED if model is None else _tell(wanted, found.name, model, place, found.absent)
+    return _sustain(wanted, asked, found, model, place, learned)
+
+
+def _measured(wanted: Wanted, found: Builds, place: Path) -> ModelProfile | None:
+    """All settings, measured and kept; None when it was stopped. Raises as `measure`."""
     threads = wanted.threads or default_threads(len(os.sched_getaffinity(0)))
     settings = wanted.settings
     todo = candidates(found.builds, threads, wanted.delegates, wanted.config.model.delegate, settings.root)
@@ -66,7 +87,6 @@ def measure(wanted: Wanted) -> int:
             f"none of the variants of {found.name} that are here runs on what this board has; without an Edge TPU "
             "a variant for the CPU is needed: vigild models list"
         )
-    place = wanted.profile or profile.own_place()
     board = profile.this_board()
     bar = Bar(sys.stderr)
 
@@ -81,7 +101,8 @@ def measure(wanted: Wanted) -> int:
             run.measure(anew=wanted.anew)
     except KeyboardInterrupt:
         bar.end()
-        return _stopped(run, place)
+        _stopped(run, place)
+        return None
     finally:
         bar.end()
     stdio.complain(f"vigild: Measured {len(todo)} settings in {time.monotonic() - started_s:.0f} s.")
@@ -90,9 +111,14 @@ def measure(wanted: Wanted) -> int:
     if not any(row.works for row in rows):
         _print_table(rows)
         raise CannotMeasure(f"none of the {len(todo)} settings runs here, so the profile stays as it was")
-    model = _keep(wanted, found, run, rows, place)
-    _tell(wanted, found.name, model, place, found.absent)
-    return 0
+    model = ModelProfile(
+        preferred=run.state.subject.runtime,
+        measured=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        budgets=wanted.budgets,
+        rows=rows,
+    )
+    _keep(wanted, found, model, place)
+    return model
 
 
 def show(wanted: Wanted) -> int:
@@ -113,8 +139,82 @@ def show(wanted: Wanted) -> int:
     preferred = runtimes.preferred(wanted.config.model.runtime)
     if reason := profile.stale(kept, profile.this_board()) or profile.stale_runtime(model, preferred):
         stdio.complain(f"vigild: {place} is stale: {reason}; run vigild tune again.")
-    _tell(wanted, found.name, model, place, found.absent)
-    return 0
+    return _tell(wanted, found.name, model, place, found.absent)
+
+
+# ---- what is held for ever
+
+
+def _sustained_asked(wanted: Wanted) -> sustained.Asked | None:
+    celsius = wanted.budgets.temperature_celsius
+    if wanted.sustained_s is None or celsius is None:
+        return None
+    return sustained.Asked(seconds=wanted.sustained_s, celsius=celsius, settings=wanted.settings)
+
+
+def _no_daemon(wanted: Wanted) -> None:
+    """Raises CannotMeasure: a daemon warms the board with work that is not counted, and would write what it learned
+    over what is learned here."""
+    daemon = find_daemon(wanted.config.daemon, wanted.socket)
+    if daemon.hello is not None:
+        raise CannotMeasure(
+            f"a vigild daemon runs ({daemon.path}), warms the board and keeps what it learns of it in the same file; "
+            "stop it for --sustained (--pause and --anyway do not do)"
+        )
+
+
+def _there(wanted: Wanted, found: Builds, place: Path) -> ModelProfile | None:
+    """What was measured before, if it holds: then there is no need to measure it again."""
+    try:
+        kept = profile.load(place)
+    except ProfileError:
+        return None
+    model = kept.models.get(found.name)
+    preferred = runtimes.preferred(wanted.config.model.runtime)
+    if model is None or profile.stale(kept, profile.this_board()) or profile.stale_runtime(model, preferred):
+        return None
+    return model if _to_sustain(wanted, found, model) is not None else None
+
+
+def _to_sustain(wanted: Wanted, found: Builds, model: ModelProfile) -> Row | None:
+    """The setting that the daemon would run, of those that the command line leaves; where none fits, the fastest."""
+    here = {build.name for build in found.builds}
+    rows = [
+        row
+        for row in model.rows
+        if row.works
+        and row.variant in here
+        and (wanted.threads is None or row.threads in wanted.threads)
+        and (wanted.delegates is None or row.delegate in wanted.delegates)
+    ]
+    chosen = choose(rows, model.budgets, len(os.sched_getaffinity(0))).row
+    return chosen or min(rows, key=lambda row: row.p50_ms, default=None)
+
+
+def _sustain(
+    wanted: Wanted, asked: sustained.Asked, found: Builds, model: ModelProfile, place: Path, learned: Learned
+) -> int:
+    """The course, what came of it into the profile, and all of it told."""
+    row = _to_sustain(wanted, found, model)
+    assert row is not None
+    build = next(build for build in found.builds if build.name == row.variant)
+    bar = Bar(sys.stderr, sustained.LINE_EVERY_S)
+
+    def say(sentence: str) -> None:
+        bar.end()
+        stdio.complain(f"vigild: {sentence}")
+
+    run = sustained.Sustaining(asked, build, row, learned, bar, say)
+    try:
+        with alone(place.parent):
+            result = run.run()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if not result.sure:
+        raise CannotMeasure(sustained_words.failed(result, asked.celsius, asked.seconds / 60, run.sensor))
+    model = sustained.with_rates(model, row, result, asked.celsius)
+    _keep(wanted, found, model, place)
+    return _tell(wanted, found.name, model, place, found.absent)
 
 
 @contextlib.contextmanager
@@ -137,7 +237,7 @@ def _quiet(wanted: Wanted) -> Iterator[None]:
         yield
 
 
-def _stopped(run: Measuring, place: Path) -> int:
+def _stopped(run: Measuring, place: Path) -> None:
     """Ctrl-C: what is there so far, and how to go on."""
     rows = run.rows()
     _print_table(rows)
@@ -146,17 +246,10 @@ def _stopped(run: Measuring, place: Path) -> int:
             f"vigild: Stopped; what is measured is kept in {place}{PARTIAL}, and the same command goes on from there. "
             "The profile is written at the end."
         )
-    return EXIT_INTERRUPTED
 
 
-def _keep(wanted: Wanted, found: Builds, run: Measuring, rows: list[Row], place: Path) -> ModelProfile:
+def _keep(wanted: Wanted, found: Builds, model: ModelProfile, place: Path) -> None:
     """Write the profile and the picture."""
-    model = ModelProfile(
-        preferred=run.state.subject.runtime,
-        measured=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        budgets=wanted.budgets,
-        rows=rows,
-    )
     board = profile.this_board()
     old = None
     with contextlib.suppress(ProfileError):
@@ -166,11 +259,10 @@ def _keep(wanted: Wanted, found: Builds, run: Measuring, rows: list[Row], place:
     picture = wanted.pareto or place.with_suffix(".svg")
     try:
         profile.save(place, profile.merged(old, board, found.name, model))
-        _draw(picture, pareto.draw(rows, choice.row, title))
+        _draw(picture, pareto.draw(model.rows, choice.row, title))
     except OSError as error:
         raise CannotMeasure(str(files.cannot_write(error, place))) from None
     stdio.complain(f"vigild: The profile is {place}, its picture {picture}.")
-    return model
 
 
 def _draw(path: Path, shapes: list[pareto.AnyShape]) -> None:
@@ -197,22 +289,25 @@ def _choice(model: ModelProfile) -> Choice:
     return choose(model.rows, model.budgets, len(os.sched_getaffinity(0)))
 
 
-def _tell(wanted: Wanted, name: str, model: ModelProfile, place: Path, absent: list[str]) -> None:
-    """The table and the sentence, or JSON."""
+def _tell(wanted: Wanted, name: str, model: ModelProfile, place: Path, absent: list[str]) -> int:
+    """The table and the sentence, or JSON; then all is well."""
     choice = _choice(model)
     if wanted.as_json:
         sys.stdout.write(encoded(msgspec.json.encode, model).decode() + os.linesep)
-        return
+        return 0
     _print_table(model.rows)
     for warning in words.warnings(model.rows):
         _say(warning)
     if absent:
         _say(f"Not here, so not measured: {', '.join(absent)} (vigild models list).")
     _say(words.sentence(model.rows, choice, model.budgets))
+    if (held := model.sustained) is not None:
+        _say(sustained_words.held(held, setting_name(held)))
     if choice.row is None or wanted.files or wanted.config.model.path:
-        return
+        return 0
     seen_by_daemon = place.absolute() in profile.places()
     if seen_by_daemon and choice.row.delegate in ("xnnpack", "edgetpu"):
         _say('The daemon takes this from the profile where model.variant is "auto" (the default).')
     else:
         print("In the daemon's configuration:\n  " + "\n  ".join(words.settings(choice.row, name)))
+    return 0

@@ -12,11 +12,15 @@ from vigild import terminal
 from vigild.catalogue.profile import Row
 from vigild.figures import mebibytes
 
-_RIGHT = frozenset({"THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES", "MEMORY", "RISE °C"})
+_RIGHT = frozenset(
+    {"THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES", "MEMORY", "RISE °C", "SUSTAINED"}
+)
 
 
 _SPARE = ("CPU ms", "FIRST ms", "LOAD ms", "CORES", "P95 ms", "INPUT")
 """Left out where the terminal is too narrow, in this order; --json and the profile have them all."""
+_SPARE_SUSTAINED = (*_SPARE, "RISE °C")
+"""Where it is known what the board holds for ever, how warm it got within seconds says little."""
 
 
 def lines(rows: Iterable[Row], columns: int | None = None) -> Iterator[str]:
@@ -24,12 +28,14 @@ def lines(rows: Iterable[Row], columns: int | None = None) -> Iterator[str]:
     everything = list(rows)
     working = [row for row in everything if row.works]
     heat = any(row.rise_celsius is not None for row in working)
+    held = any(row.sustained_fps is not None for row in working)
     judged = any(row.accuracy is not None or row.dropped for row in working)
     head = ["VARIANT", "INPUT", "DELEGATE", "THREADS", "P50 ms", "P95 ms", "FIRST ms", "LOAD ms", "CPU ms", "CORES"]
-    head += ["MEMORY", *(["RISE °C"] if heat else []), *(["ACCURACY"] if judged else [])]
+    head.append("MEMORY")
+    head += [name for name, shown in (("RISE °C", heat), ("SUSTAINED", held), ("ACCURACY", judged)) if shown]
     if working:
-        cells = [_cells(row, heat, judged) for row in working]
-        yield from terminal.table(head, cells, columns, right=_RIGHT, spare=_SPARE)
+        cells = [_cells(row, heat, held, judged) for row in working]
+        yield from terminal.table(head, cells, columns, right=_RIGHT, spare=_SPARE_SUSTAINED if held else _SPARE)
     reasons: dict[tuple[str, str], list[Row]] = {}
     for row in everything:
         if not row.works and row.failed:
@@ -56,7 +62,7 @@ def _and(words: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _cells(row: Row, heat: bool, judged: bool) -> list[str]:
+def _cells(row: Row, heat: bool, held: bool, judged: bool) -> list[str]:
     cells = [
         row.variant,
         f"{row.width}x{row.height} {row.dtype}",
@@ -72,9 +78,19 @@ def _cells(row: Row, heat: bool, judged: bool) -> list[str]:
     ]
     if heat:
         cells.append("" if row.rise_celsius is None else f"{row.rise_celsius:+.1f}")
+    if held:
+        cells.append(sustained(row))
     if judged:
         cells.append(row.dropped or accuracy(row))
     return cells
+
+
+def sustained(row: Row) -> str:
+    """ "14.2 fps 71 %": the rate that is held for ever, and the share of time that is at work for it."""
+    if row.sustained_fps is None or row.duty is None:
+        return ""
+    digits = 1 if row.sustained_fps < 100 else 0
+    return f"{row.sustained_fps:.{digits}f} fps {100 * row.duty:.0f} %"
 
 
 def delegate(row: Row) -> str:

@@ -3,6 +3,7 @@
 `prepare`   converts a few pictures into the input tensors of all variants, so that `timing` needs no OpenCV
 `timing`    loads one setting as the detector worker does, and runs it for some seconds
 `accuracy`  runs one variant over pictures
+`load`      runs one setting at the rate that its parent asks for, until it is ended
 `png`       paints the Pareto front
 """
 
@@ -22,6 +23,7 @@ from vigild.config.schema import ModelConfig
 from vigild.minscores import MinScores
 from vigild.sandbox.child import Answer, Step, Task, main
 from vigild.tune import cocofile
+from vigild.tune.meter import Meter
 from vigild.tune.pareto import AnyShape
 
 CARDS = 24
@@ -34,6 +36,9 @@ WARM_INFERENCES = 2
 WARM_SHARE = 0.1
 """Of the seconds, before they count: caches and clock frequencies settle."""
 MIN_INFERENCES = 3
+
+NAP_S = 0.05
+"""While there is nothing to do."""
 
 
 class Pictures(msgspec.Struct, kw_only=True, frozen=True):
@@ -84,6 +89,28 @@ class AccuracyTask(msgspec.Struct, kw_only=True, frozen=True):
     reference: str = ""
     """What another variant wrote there."""
     reference_name: str = ""
+
+
+class LoadTask(msgspec.Struct, kw_only=True, frozen=True):
+    """What `load` is given."""
+
+    config: ModelConfig
+    runtime: str = "auto"
+    delegate: str
+    tensors: str
+    """A file of `prepare`."""
+    meter: str
+    """The file of a `Meter`."""
+    ready: str
+    """Where to write what was loaded, as it is named in the daemon."""
+
+
+class Loaded(msgspec.Struct, kw_only=True, frozen=True):
+    """What `load` writes when it is ready."""
+
+    variant: str
+    threads: int
+    delegate: str
 
 
 class PngTask(msgspec.Struct, kw_only=True, frozen=True):
@@ -209,6 +236,46 @@ def timing(argument: bytes, step: Step) -> Answer:
     }
 
 
+def load(argument: bytes, step: Step) -> Answer:
+    """Never ends by itself."""
+    task = msgspec.json.decode(argument, type=LoadTask)
+    step("while importing NumPy")
+    import numpy
+
+    from vigild.detector.errors import ModelError
+    from vigild.detector.model import load as load_model
+    from vigild.detector.selection import Selection
+    from vigild.geometry import View
+    from vigild.ipc.progress import STAGE_TEXT
+
+    try:
+        model = load_model(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+    except ModelError as refused:
+        return {"code": refused.code, "refused": refused.message}
+    ready = model.ready
+    frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
+    selection = Selection(model.labels, MinScores(ready.min_scores, task.config.min_score), task.config.max_results)
+    loaded = Loaded(variant=ready.variant, threads=ready.threads, delegate=ready.delegate)
+    files.write_whole(Path(task.ready), msgspec.json.encode(loaded))
+    step("in invoke()")
+    view, done = View(), 0
+    with Meter(Path(task.meter)) as meter:
+        due_s = time.monotonic()
+        while True:
+            now_s, fps = time.monotonic(), meter.asked(time.monotonic())
+            if fps <= 0 or now_s < due_s:
+                # Not longer, so that a rate that is taken back is taken back at once.
+                time.sleep(NAP_S if fps <= 0 else min(due_s - now_s, NAP_S))
+                due_s = max(due_s, now_s) if fps <= 0 else min(due_s, now_s + 1 / fps)
+                continue
+            numpy.copyto(model.input_view(), frames[done % len(frames)])
+            model.interpreter.invoke()
+            model.decode(view, selection)
+            done += 1
+            meter.count()
+            due_s = max(due_s + 1 / fps, now_s)
+
+
 def accuracy(argument: bytes, step: Step) -> Answer:
     task = msgspec.json.decode(argument, type=AccuracyTask)
     step("while importing NumPy and OpenCV")
@@ -302,7 +369,7 @@ def peak_bytes() -> int:
     return 0
 
 
-TASKS: dict[str, Task] = {"prepare": prepare, "timing": timing, "accuracy": accuracy, "png": png}
+TASKS: dict[str, Task] = {"prepare": prepare, "timing": timing, "accuracy": accuracy, "load": load, "png": png}
 
 
 if __name__ == "__main__":

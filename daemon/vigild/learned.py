@@ -3,8 +3,10 @@
     learned = Learned(Path("/"))
     model = learned.load()                      # None: nothing, or of another board
     learned.save(model)
+    learned.replace(model)                      # the same for a command: raises OSError
 
-A file that cannot be read or written costs what was learned, nothing else: that is said once.
+Written by the daemon while it runs and by `vigild tune --sustained`, read by `vigild sensors --model`. A file that
+cannot be read or written costs the daemon what was learned, nothing else: that is said once.
 """
 
 from __future__ import annotations
@@ -39,35 +41,47 @@ class Learned:
     def __init__(self, root: Path, environ: Mapping[str, str] = os.environ) -> None:
         """`root`: what /sys and /proc are below."""
         self._board = profile.this_board(root)
-        self._path = store.own_folder(environ).parent / FILE
+        self.path = store.own_folder(environ).parent / FILE
         self._told = False
 
     def load(self) -> ThermalModel | None:
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 data = file.read(MAX_BYTES)
             kept = decoded(msgspec.json.Decoder(Kept).decode, data)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            self._tell(f"{self._path}, what was learned of this board, cannot be read: {error}")
+            self._tell(f"{self.path}, what was learned of this board, cannot be read: {error}")
             return None
         return kept.model if kept.board == self._board else None
 
     def save(self, model: ThermalModel) -> None:
-        """Written beside and renamed, so that a power cut leaves the old one or the new one."""
-        beside = self._path.with_suffix(".new")
+        """As `replace`; what goes wrong is said once."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            data = msgspec.json.encode(Kept(board=self._board, model=model))
-            # A number that is none would be written as null, and refused at the next start.
-            decoded(msgspec.json.Decoder(Kept).decode, data)
-            beside.write_bytes(data)
-            beside.replace(self._path)
+            self.replace(model)
         except msgspec.MsgspecError as error:
             self._tell(f"what was learned of this board is no longer sound, and is not kept: {error}")
         except OSError as error:
-            self._tell(f"what was learned of this board cannot be kept: {self._path}: {error.strerror or error}")
+            self._tell(f"what was learned of this board cannot be kept: {self.path}: {error.strerror or error}")
+
+    def replace(self, model: ThermalModel) -> None:
+        """Written beside and renamed, so that a power cut leaves the old one or the new one.
+
+        Raises OSError, and msgspec's errors for a model with a number that is none.
+        """
+        beside = self.path.with_suffix(".new")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        data = msgspec.json.encode(Kept(board=self._board, model=model))
+        # A number that is none would be written as null, and refused at the next start.
+        decoded(msgspec.json.Decoder(Kept).decode, data)
+        beside.write_bytes(data)
+        beside.replace(self.path)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this user may write it, as far as can be seen without doing so."""
+        return store.writable(self.path.parent)
 
     def _tell(self, text: str) -> None:
         if not self._told:
