@@ -192,6 +192,7 @@ def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tup
         ("coolers", _coolers(shown.coolers)),
         ("flags", _flags(shown)),
         ("frequency", iter([_frequency(shown.readings.frequency)])),
+        ("others", _others(shown)),
         ("memory", _memory(shown)),
         ("budgets", _budgets(shown.budgets)),
         ("model", iter([shown.model] if shown.model else [])),
@@ -211,6 +212,8 @@ def line(readings: Readings) -> str:
     parts.append(" ".join(readings.flags) or "no flag")
     if readings.frequency is not None:
         parts.append(f"{readings.frequency.now_hz / 1e6:.0f} MHz")
+    if readings.foreign_cores is not None:
+        parts.append(f"others {readings.foreign_cores:.2f} cores")
     memory = readings.memory
     if memory.processes:
         parts.append(f"{mebibytes(memory.used_bytes)} used")
@@ -261,6 +264,13 @@ def _frequency(frequency: Frequency | None) -> str:
         return "the kernel does not tell"
     how = "counted by the firmware" if frequency.measured else "what the kernel asks for; believe a flag before it"
     return f"{frequency.now_hz / 1e6:.0f} of {frequency.max_hz / 1e6:.0f} MHz ({how})"
+
+
+def _others(shown: Shown) -> Iterator[str]:
+    cores = shown.readings.foreign_cores
+    if cores is not None:
+        whose = "programs other than vigild" if shown.readings.memory.processes else "programs"
+        yield f"{cores:.2f} cores are kept busy by {whose}"
 
 
 def _memory(shown: Shown) -> Iterator[str]:
