@@ -30,20 +30,20 @@ def tree(root: Path, busy: int, idle: int = 0, **own: int) -> None:
 def test_all_that_is_busy_less_what_is_ours(tmp_path: Path) -> None:
     processor = Processor(tmp_path)
     tree(tmp_path, 1000, p100=400, p101=300)
-    assert processor.foreign(S, [100, 101]) is None, "there is nothing to compare with yet"
+    assert processor.busy(S, [100, 101]) is None, "there is nothing to compare with yet"
     tree(tmp_path, 1000 + 3 * TICKS, idle=TICKS, p100=400 + TICKS, p101=300 + TICKS // 2)
-    assert processor.foreign(2 * S, [100, 101]) == pytest.approx(1.5)
-    assert processor.foreign(2 * S + S // 10, [100, 101]) == pytest.approx(1.5), "too soon for ticks"
+    assert processor.busy(2 * S, [100, 101]) == pytest.approx((1.5, 1.5))
+    assert processor.busy(2 * S + S // 10, [100, 101]) == pytest.approx((1.5, 1.5)), "too soon for ticks"
 
 
 def test_a_worker_that_began_since_and_one_that_has_ended(tmp_path: Path) -> None:
     processor = Processor(tmp_path)
     tree(tmp_path, 0, p100=10)
-    processor.foreign(S, [100])
+    processor.busy(S, [100])
     tree(tmp_path, 2 * TICKS, p100=10, p102=TICKS - 5)
-    assert processor.foreign(2 * S, [100, 102]) == pytest.approx(1.0)
+    assert processor.busy(2 * S, [100, 102]) == pytest.approx((1.0, 1.0))
     tree(tmp_path, 2 * TICKS + 50, p100=10)
-    assert processor.foreign(3 * S, [100, 102, 999]) is not None
+    assert processor.busy(3 * S, [100, 102, 999]) is not None
 
 
 @pytest.mark.parametrize("content", [None, "", "cpu\n", "cpu a b c d e f g\n", "intr 1\n", "cpu 1 2\n"])
@@ -52,7 +52,7 @@ def test_where_nothing_is_known_nothing_is_said(tmp_path: Path, content: str | N
     for second in range(1, 4):
         if content is not None:
             write(tmp_path / "proc/stat", content)
-        assert processor.foreign(second * S, [100]) is None
+        assert processor.busy(second * S, [100]) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=2, max_size=6))
@@ -63,8 +63,8 @@ def test_whatever_the_counters_do_it_is_no_less_than_nothing(
     processor = Processor(root)
     for second, (busy, own) in enumerate(counts):
         tree(root, busy, p100=own)
-        found = processor.foreign(second * S, [100])
-        assert found is None or found >= 0
+        found = processor.busy(second * S, [100])
+        assert found is None or min(found) >= 0
 
 
 def test_on_this_machine_a_process_that_is_not_ours_counts() -> None:
@@ -72,15 +72,16 @@ def test_on_this_machine_a_process_that_is_not_ours_counts() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
         theirs, ours = Processor(Path("/")), Processor(Path("/"))
         before = time.monotonic_ns()
-        theirs.foreign(before, [])
-        ours.foreign(before, [spinning.pid])
+        theirs.busy(before, [])
+        ours.busy(before, [spinning.pid])
         used = 0.0
         while used < 0.5:
             used = sum(int(ticks) for ticks in Path(f"/proc/{spinning.pid}/stat").read_text().split()[13:15]) / TICKS
         after = time.monotonic_ns()
         seconds = (after - before) / 1e9
-        without, counted = ours.foreign(after, [spinning.pid]), theirs.foreign(after, [])
+        without, counted = ours.busy(after, [spinning.pid]), theirs.busy(after, [])
         spinning.kill()
     assert counted is not None
     assert without is not None
-    assert (counted - without) * seconds == pytest.approx(used, abs=0.2)
+    assert (counted.foreign - without.foreign) * seconds == pytest.approx(used, abs=0.2)
+    assert without.own * seconds == pytest.approx(used, abs=0.2)

@@ -31,7 +31,7 @@ celsius = st.one_of(
     st.sampled_from([-89.7, 0.0, 150.0, 1e6, -math.inf]),
 )
 flags = st.sampled_from([frozenset(), frozenset(), frozenset(), frozenset({"under_voltage"}), frozenset({"throttled"})])
-foreign = st.one_of(st.just(0.0), st.floats(0, 20), st.just(1e6))
+foreign = st.one_of(st.just(0.0), st.floats(0, 20), st.sampled_from([1e6, math.inf, math.nan]))
 rates = st.one_of(st.none(), st.floats(0, 40))
 heats = st.builds(Heat, celsius=celsius, flags=flags, measured_fps=rates, foreign=foreign)
 runs = st.lists(st.tuples(heats, st.integers(1, 15)), min_size=1, max_size=15)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,6 +192,48 @@ def test_cool_it_says_once_that_nothing_is_limited() -> None:
     found = Rig().step(45.0, seconds=30)
     assert [type(action) for action in found] == [Limits]
     assert all(limit.max_fps is None and not limit.holds for limit in limits_of(found).cameras)
+
+
+def test_without_a_profile_what_a_frame_takes_is_measured_and_other_programs_are_told_in_frames() -> None:
+    """The point that runs has no capacity then: what nobody measured must not count as endless."""
+
+    def after(own: float | None, foreign: float | None) -> float:
+        state, rates = budgeting.begin(), [0.0]
+        cameras = [msgspec.structs.replace(camera, measured_fps=10.0) for camera in (FRONT, BACK)]
+        for second in range(1, 60):
+            cores = (own, foreign if second > 50 else 0.0)
+            readings = Readings(
+                at_ns=second * 10**9,
+                temperatures={"cpu-thermal": 74.4 + 0.2 * (second % 2)},
+                counted=("cpu-thermal",),
+                own_cores=cores[0],
+                foreign_cores=cores[1],
+            )
+            points = assumed("int8-300", 4, "xnnpack")
+            state, _ = budgeting.step(state, SETTINGS, cameras, points, readings, NOON, float(second))
+            assert state.heat is not None
+            rates.append(state.heat.rate)
+            assert math.isfinite(state.heat.load)
+        return rates[-1] / rates[49]
+
+    assert after(2.0, 1.5) < 0.85
+    assert after(2.0, 0.0) > 0.95
+    assert after(None, None) > 0.95
+    assert after(0.0, 1.5) > 0.95, "it does not work now: what a frame takes is not known"
+
+
+def test_a_hot_board_without_a_profile_is_capped() -> None:
+    state, found = budgeting.begin(), []
+    points = assumed("int8-300", 4, "xnnpack")
+    for second in range(1, 5):
+        readings = Readings(
+            at_ns=second * 10**9, temperatures={"cpu-thermal": 85.0}, counted=("cpu-thermal",), foreign_cores=1.0
+        )
+        state, actions = budgeting.step(state, SETTINGS, [FRONT, BACK], points, readings, NOON, float(second))
+        found += actions
+    limits = limits_of(found)
+    assert all(limit.max_fps is not None or limit.holds for limit in limits.cameras), limits
+    assert limits.degraded
 
 
 def test_hot_it_caps_then_takes_a_lighter_point_then_holds_cameras() -> None:

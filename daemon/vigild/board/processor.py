@@ -1,7 +1,7 @@
 """How busy the processor is with others' work: heat that comes whatever vigild does.
 
     processor = Processor(Path("/"))
-    processor.foreign(now_ns, [1234, 1240])       # None the first time, then e.g. 0.25: a quarter of a core
+    processor.busy(now_ns, [1234, 1240])       # None the first time, then e.g. Busy(own=1.5, foreign=0.25), in cores
 
 Counted in ticks of the kernel's clock (proc(5): /proc/stat and /proc/PID/stat), 100 a second nearly everywhere, so that
 a second's figure is good to a hundredth of a core.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from vigild.board.tree import Trouble, fetch
 
@@ -25,6 +26,14 @@ _UTIME = 11
 """Of /proc/PID/stat, behind the name in brackets (which may hold blanks): utime; stime follows."""
 
 
+class Busy(NamedTuple):
+    """Cores that were kept busy, 0 and more."""
+
+    own: float
+    foreign: float
+    """By programs other than vigild."""
+
+
 class Processor:
     """Remembers what was counted the last time."""
 
@@ -34,27 +43,28 @@ class Processor:
         self._at_ns: int | None = None
         self._busy = 0
         self._own: dict[int, int] = {}
-        self._foreign: float | None = None
+        self._found: Busy | None = None
 
-    def foreign(self, now_ns: int, pids: Iterable[int]) -> float | None:
-        """Cores that other programs kept busy since the last look, 0 and more; None while that is not known.
+    def busy(self, now_ns: int, pids: Iterable[int]) -> Busy | None:
+        """Since the last look; None while that is not known.
 
         `pids`: the own processes. A tree without /proc (a test's) knows nothing.
         """
         if self._at_ns is not None and now_ns - self._at_ns < LEAST_S * 1e9:
-            return self._foreign
+            return self._found
         busy = self._all()
         own = {pid: ticks for pid in pids if (ticks := self._of(pid)) is not None}
         if busy is None:
-            self._at_ns = self._foreign = None
+            self._at_ns = self._found = None
             return None
         if self._at_ns is not None:
             seconds = (now_ns - self._at_ns) / 1e9
             # One that is new began since: all that it used was in this time.
             used = sum(max(ticks - self._own.get(pid, 0), 0) for pid, ticks in own.items())
-            self._foreign = max((busy - self._busy - used) / self._ticks_s / seconds, 0.0)
+            a_core = self._ticks_s * seconds
+            self._found = Busy(used / a_core, max(busy - self._busy - used, 0) / a_core)
         self._at_ns, self._busy, self._own = now_ns, busy, own
-        return self._foreign
+        return self._found
 
     def _all(self) -> int | None:
         found = fetch(f"{self._proc}/stat")

@@ -65,6 +65,7 @@ class BoardReader:
         self._next_ns = now_ns + int(pace_s * 1e9)
         said = self._firmware.poll(now_ns, near=pace_s <= SENSORS_NEAR_S)
         bits = said.bits if said else 0
+        busy = self._processor.busy(now_ns, pids.values())
         flags = {*sensors.flags(now_ns), *flags_now(bits)}
         return Readings(
             at_ns=now_ns,
@@ -74,5 +75,6 @@ class BoardReader:
             remembered=tuple(name for name in flags_before(bits) if name not in flags),
             lost=tuple(sensors.lost(now_ns)),
             frequency=self._frequencies.read(said.arm_hz if said else None),
-            foreign_cores=self._processor.foreign(now_ns, pids.values()),
+            own_cores=busy.own if busy else None,
+            foreign_cores=busy.foreign if busy else None,
         )

@@ -104,8 +104,10 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Counted sensors that could be read and cannot any more: for `LOST_S` long gone or answering nonsense. One
     that merely sleeps (EAGAIN, empty) is among them only while no other counted one can be read."""
     frequency: Frequency | None = None
+    own_cores: float | None = None
+    """What vigild's processes kept busy since the reading before; None while that is not known."""
     foreign_cores: float | None = None
-    """What programs other than vigild kept busy since the reading before; None while that is not known."""
+    """The same of all other programs."""
     memory: Memory = Memory()
 
     @property

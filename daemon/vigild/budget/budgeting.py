@@ -24,6 +24,10 @@ from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, Means, Opera
 from vigild.budget.schedule import Quiet
 from vigild.budget.thermal_model import ThermalModel
 
+LEAST_CORES, FRAMES_SHARE = 0.05, 0.1
+"""Where no profile tells what a frame takes of the processor it is measured while at least so much of a core works, and
+moved by this part a reading: the load of other programs is told in frames."""
+
 HUB = "hub"
 """The process that cannot be recycled, by its name in the memory readings."""
 
@@ -53,6 +57,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     point: OperatingPoint | None = None
     quiet: bool = False
     sensor: str = ""
+    frames_a_core: float = 0.0
     read_at_ns: int = -1
     counts: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Moves by kind, since the start."""
@@ -172,12 +177,15 @@ def _heat(
         hysteresis=settings.hysteresis,
         dwell=settings.dwell,
     )
+    measured = sum(camera.measured_fps for camera in cameras)
+    ran = measured * (state.point or points[0]).cost
+    frames_a_core = _frames_a_core(state, points[0], readings, ran) if fresh else state.frames_a_core
     heat = governor.Heat(
         celsius=celsius,
         sensor=sensor or "the temperature sensor",
         flags=frozenset(readings.flags),
-        measured_fps=sum(camera.measured_fps for camera in cameras),
-        foreign=(readings.foreign_cores or 0.0) * _frames_a_core(points[0]),
+        measured_fps=measured,
+        foreign=(readings.foreign_cores or 0.0) * frames_a_core,
     )
     heat_state, decided = governor.step(heat_state, plan, heat, now)
     limits = _limits(decided, wanted, quiet, settings.min_fps)
@@ -186,13 +194,22 @@ def _heat(
         actions.append(limits)
     if decided.point != state.point and (state.point is not None or decided.point != points[0]):
         actions.append(UsePoint(point=decided.point))
-    state = msgspec.structs.replace(state, heat=heat_state, limits=limits, point=decided.point, sensor=sensor)
+    state = msgspec.structs.replace(
+        state, heat=heat_state, limits=limits, point=decided.point, sensor=sensor, frames_a_core=frames_a_core
+    )
     return state, actions
 
 
-def _frames_a_core(point: OperatingPoint) -> float:
-    """Reference frames a second that keep one core busy, about: at its capacity a point keeps all its threads busy."""
-    return point.capacity_fps * point.cost / max(point.threads, 1)
+def _frames_a_core(state: State, point: OperatingPoint, readings: Readings, ran: float) -> float:
+    """Reference frames a second that keep one core busy; 0 while that is not known. `ran`: so many did, of late."""
+    if math.isfinite(point.capacity_fps):
+        # At its capacity a point keeps all its threads busy.
+        return point.capacity_fps * point.cost / max(point.threads, 1)
+    own = readings.own_cores
+    if own is None or own < LEAST_CORES or ran <= 0:
+        return state.frames_a_core
+    now = ran / own
+    return state.frames_a_core + (now - state.frames_a_core) * FRAMES_SHARE if state.frames_a_core else now
 
 
 def _within(camera: Camera, quiet: Quiet | None) -> Camera:

@@ -167,10 +167,9 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
     rung = plan.ladder.rungs[state.rung]
     ran = (heat.measured_fps if heat.measured_fps is not None else state.rate) * rung.point.cost
-    state = msgspec.structs.replace(
-        state, foreign=foreign.follow(state.foreign, heat.foreign, plan.ladder.full_load, seconds, now)
-    )
-    state = _follow(state, plan, sensing, ran + heat.foreign, seconds)
+    taken = heat.foreign if math.isfinite(heat.foreign) else state.foreign.load
+    others = foreign.follow(state.foreign, taken, plan.ladder.full_load, seconds, now)
+    state = _follow(msgspec.structs.replace(state, foreign=others), plan, sensing, ran + taken, seconds)
     limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
     state = msgspec.structs.replace(state, ceiling=limit)
     state = _decide(state, plan, sensing, limit, now)
