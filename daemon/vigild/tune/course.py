@@ -39,6 +39,8 @@ WINDOW_S = 240.0
 steps of a Raspberry Pi's sensor."""
 SLOPE_S = 20.0
 """Of a phase, before a slope is told."""
+SLOPES_EVERY_S = 5.0
+"""Between two looks at what hardly changes within them."""
 STILL = 0.1
 """°C a minute; and, with it, the part of the load by which the load may change in a minute,"""
 STILL_LOAD = 0.01
@@ -155,6 +157,7 @@ class Course:
         """From when to when, in seconds of the course."""
         self._plateau = False
         self._slopes = math.nan, math.nan
+        self._sloped_at = -math.inf
         self._rest = self._hottest = self._cooled = math.nan
         self._flags: set[str] = set()
 
@@ -219,7 +222,8 @@ class Course:
         celsius = seen.celsius if self._state.sensing.fresh else None
         self._samples.append(Sample(now - self._now, celsius, seen.fps))
         self._now = now
-        self._slopes = self._find_slopes()
+        if now - self._sloped_at >= SLOPES_EVERY_S:
+            self._slopes, self._sloped_at = self._find_slopes(), now
         if self._phase == "load":
             self._flags |= seen.flags
         if self._state.observer is not None and not self._hottest > self._state.observer.celsius:
@@ -260,6 +264,7 @@ class Course:
         if self._phase == "load" and self._loaded is None:
             self._loaded = (self._phase_at - self._began, now - self._began)
         self._phase, self._phase_at = phase, now
+        self._slopes, self._sloped_at = (math.nan, math.nan), -math.inf
         self._state = msgspec.structs.replace(self._state, acted_at=-math.inf)
 
     def _end(self, how: Ended, now: float) -> None:
