@@ -3,13 +3,15 @@
     processor = Processor(Path("/"))
     processor.busy(now_ns, [1234, 1240])       # None the first time, then e.g. Busy(own=1.5, foreign=0.25), in cores
 
-Counted in ticks of the kernel's clock (proc(5): /proc/stat and /proc/PID/stat), 100 a second nearly everywhere, so that
-a second's figure is good to a hundredth of a core.
+All that is busy is counted in ticks of the kernel's clock (proc(5): /proc/stat), 100 a second nearly everywhere: so
+a second's figure is good to a hundredth of a core. A process's share is asked of its CPU clock, a hundredth of the work
+of reading /proc/PID/stat; that is for trees that are not this machine's.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,9 @@ _BUSY = (0, 1, 2, 5, 6)
 took away. Guests are in user already."""
 _UTIME = 11
 """Of /proc/PID/stat, behind the name in brackets (which may hold blanks): utime; stime follows."""
+_PROCESS_CLOCK = 2
+"""CPUCLOCK_SCHED of linux/posix-timers.h: with ~pid << 3 the clock of all threads of a process, as
+clock_getcpuclockid(3) makes it, which Python has no name for."""
 
 
 class Busy(NamedTuple):
@@ -38,11 +43,13 @@ class Processor:
     """Remembers what was counted the last time."""
 
     def __init__(self, root: Path) -> None:
-        self._proc = f"{root}/proc" if str(root) != "/" else "/proc"
+        self._here = str(root) == "/"
+        self._proc = "/proc" if self._here else f"{root}/proc"
         self._ticks_s = os.sysconf("SC_CLK_TCK")
         self._at_ns: int | None = None
-        self._busy = 0
-        self._own: dict[int, int] = {}
+        self._busy_s = 0.0
+        self._own: dict[int, float] = {}
+        """Seconds of CPU time so far, by process."""
         self._found: Busy | None = None
 
     def busy(self, now_ns: int, pids: Iterable[int]) -> Busy | None:
@@ -52,36 +59,40 @@ class Processor:
         """
         if self._at_ns is not None and now_ns - self._at_ns < LEAST_S * 1e9:
             return self._found
-        busy = self._all()
-        own = {pid: ticks for pid in pids if (ticks := self._of(pid)) is not None}
-        if busy is None:
+        busy_s = self._all_s()
+        own = {pid: used for pid in pids if (used := self._of_s(pid)) is not None}
+        if busy_s is None:
             self._at_ns = self._found = None
             return None
         if self._at_ns is not None:
             seconds = (now_ns - self._at_ns) / 1e9
             # One that is new began since: all that it used was in this time.
-            used = sum(max(ticks - self._own.get(pid, 0), 0) for pid, ticks in own.items())
-            a_core = self._ticks_s * seconds
-            self._found = Busy(used / a_core, max(busy - self._busy - used, 0) / a_core)
-        self._at_ns, self._busy, self._own = now_ns, busy, own
+            used_s = sum(max(used - self._own.get(pid, 0.0), 0.0) for pid, used in own.items())
+            self._found = Busy(used_s / seconds, max(busy_s - self._busy_s - used_s, 0.0) / seconds)
+        self._at_ns, self._busy_s, self._own = now_ns, busy_s, own
         return self._found
 
-    def _all(self) -> int | None:
+    def _all_s(self) -> float | None:
         found = fetch(f"{self._proc}/stat")
         if isinstance(found, Trouble) or not found.startswith(b"cpu "):
             return None
         ticks = found.split(b"\n", 1)[0].split()[1:]
         try:
-            return sum(int(ticks[at]) for at in _BUSY)
+            return sum(int(ticks[at]) for at in _BUSY) / self._ticks_s
         except (ValueError, IndexError):
             return None
 
-    def _of(self, pid: int) -> int | None:
+    def _of_s(self, pid: int) -> float | None:
+        if self._here:
+            try:
+                return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
+            except (OSError, OverflowError):
+                return None
         found = fetch(f"{self._proc}/{pid}/stat")
         if isinstance(found, Trouble):
             return None
         fields = found.rpartition(b")")[2].split()
         try:
-            return int(fields[_UTIME]) + int(fields[_UTIME + 1])
+            return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / self._ticks_s
         except (ValueError, IndexError):
             return None

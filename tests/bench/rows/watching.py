@@ -53,7 +53,7 @@ def _tree(path: Path, running: Daemon) -> Path:
     root = raspberry_pi_4(path / "root")
     cpufreq(root, 1800000, 1800000)
     (root / "proc/meminfo").unlink()
-    for name in ("meminfo", "pressure", *map(str, running.processes())):
+    for name in ("meminfo", "pressure", "stat", *map(str, running.processes())):
         if Path(f"/proc/{name}").exists():
             (root / "proc" / name).symlink_to(f"/proc/{name}")
     return root
