@@ -59,8 +59,9 @@ def _attack(rig: Rig, faults: int, chance: random.Random) -> dict[str, list[floa
         began_ns = time.monotonic_ns()
         os.kill(workers[name], number)
         # What was captured just after it may have been in the detector already: it must come from after the restart.
-        died = _deaths(rig)
-        rig.crowd.pump(GIVE_UP_S, lambda died=died: _deaths(rig) > died)  # type: ignore[misc]
+        # One that was just being replaced does not die: it is only gone.
+        died, hit = _deaths(rig), Path(f"/proc/{workers[name]}")
+        rig.crowd.pump(GIVE_UP_S, lambda died=died, hit=hit: _deaths(rig) > died or not hit.exists())  # type: ignore[misc]
         told_ns = time.monotonic_ns()
 
         def again(cameras: tuple[str, ...] = cameras, told_ns: int = told_ns) -> bool:
