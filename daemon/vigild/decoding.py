@@ -3,10 +3,10 @@
     decoded(decoder.decode, data)      # msgspec.DecodeError, for bytes that are not UTF-8 and endless nesting, too
     encoded(encoder.encode, message)   # never fails over a text in it
 
-msgspec itself raises UnicodeDecodeError for a text that is not UTF-8, UnicodeEncodeError for a str that cannot be (the
-arguments of a command hold any bytes) and RecursionError for what is nested too deeply: none of them is a MsgspecError,
-so whoever catches that alone dies of the first damaged byte. And a message with the name of a file in it, which is
-bytes, could not be sent.
+msgspec itself raises UnicodeDecodeError for a text that is not UTF-8 (before 0.23), UnicodeEncodeError for a str that
+cannot be (the arguments of a command hold any bytes) and RecursionError for what is nested too deeply: none of them is
+a MsgspecError, so whoever catches that alone dies of the first damaged byte. And a message with the name of a file in
+it, which is bytes, could not be sent.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def test_whatever_is_wrong_is_one_exception(data: bytes, kind: Any) -> None:
 
 
 def test_the_sentence_says_what_is_wrong() -> None:
-    with pytest.raises(msgspec.DecodeError, match=r"^byte 0 is not UTF-8 \(invalid start byte\)$"):
+    # msgspec says it itself from 0.23 on, without the place.
+    said = r"^(byte 0 is not UTF-8 \(invalid start byte\)|Invalid UTF-8 encoded string)$"
+    with pytest.raises(msgspec.DecodeError, match=said):
         decoded(msgspec.json.decode, NOT_UTF8[0])
     with pytest.raises(msgspec.DecodeError, match="nested too deeply"):
         decoded(msgspec.json.decode, NESTED)
