@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import time
@@ -225,6 +226,7 @@ class TestCardTrial:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)  # it had no time to take its socket away
         self._talk = self._process = None
 
 

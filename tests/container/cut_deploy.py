@@ -102,10 +102,10 @@ def main() -> int:
             time.sleep(delay_s)
             phase = str(journal(board)["phase"])
             board.kill()
-            thread.join()
             board.start()
             began = time.monotonic()
             board.wait_for(lambda: settled(board), "the board has decided, and its service runs", SETTLED_S)
+            thread.join()  # whoever deployed waits for the board, and hears what became of it
             fault = wrong(board, known)
             after = (board.root / "opt/vigild/current").readlink().name
             became = "the new one runs" if after != now else "the old one runs"
