@@ -15,11 +15,11 @@ import msgspec
 
 from vigild.board.board import Board
 from vigild.board.budgets import Budgets
+from vigild.board.cpu_time import CpuTime
 from vigild.board.firmware import flags_before, flags_now
 from vigild.board.frequency import Frequencies
 from vigild.board.memory import MemoryReader
 from vigild.board.pace import SENSORS_NEAR_S, sensors_pace_s
-from vigild.board.processor import Processor
 from vigild.board.readings import Readings
 
 
@@ -30,7 +30,7 @@ class BoardReader:
         self._sensors = board.sensors
         self._firmware = board.firmware
         self._frequencies = Frequencies(board.root)
-        self._processor = Processor(board.root)
+        self._cpu_time = CpuTime(board.root)
         self._memory = MemoryReader(board)
         self.budgets = budgets
         """Those in force; may be set anew at any time."""
@@ -65,7 +65,7 @@ class BoardReader:
         self._next_ns = now_ns + int(pace_s * 1e9)
         said = self._firmware.poll(now_ns, near=pace_s <= SENSORS_NEAR_S)
         bits = said.bits if said else 0
-        busy = self._processor.busy(now_ns, pids.values())
+        busy = self._cpu_time.busy(now_ns, pids.values())
         flags = {*sensors.flags(now_ns), *flags_now(bits)}
         return Readings(
             at_ns=now_ns,

@@ -168,26 +168,37 @@ def prepare(argument: bytes, step: Step) -> Answer:
     return {"models": answer}
 
 
+def _opened(task: Timing | LoadTask, step: Step) -> tuple[Any, Any, Any]:
+    """The Model as the daemon loads it, the tensors that it is shown, and the Selection of its outputs.
+
+    Raises ModelError.
+    """
+    import numpy
+
+    from vigild.detector.model import load
+    from vigild.detector.selection import Selection
+    from vigild.ipc.progress import STAGE_TEXT
+
+    model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+    frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
+    scores = MinScores(model.ready.min_scores, task.config.min_score)
+    return model, frames, Selection(model.labels, scores, task.config.max_results)
+
+
 def timing(argument: bytes, step: Step) -> Answer:
     task = msgspec.json.decode(argument, type=Timing)
     step("while importing NumPy")
     import numpy
 
+    from vigild.board.cpu_time import CpuTime
     from vigild.board.sensors import Sensors
     from vigild.detector.errors import ModelError
-    from vigild.detector.model import load
-    from vigild.detector.selection import Selection
     from vigild.geometry import View
-    from vigild.ipc.progress import STAGE_TEXT
 
     try:
-        model = load(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+        model, frames, selection = _opened(task, step)
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
-    frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
-    selection = Selection(
-        model.labels, MinScores(model.ready.min_scores, task.config.min_score), task.config.max_results
-    )
     sensors = Sensors(Path(task.sysfs_root))
     view, copy, invoke, decode = View(), numpy.copyto, model.interpreter.invoke, model.decode
     invoked_ns: list[int] = []
@@ -206,10 +217,12 @@ def timing(argument: bytes, step: Step) -> Answer:
     run(time.monotonic() + task.seconds * WARM_SHARE, WARM_INFERENCES)
     step("in invoke()")
     before = sensors.temperatures()
-    others = _Others()
+    cpu_time, own = CpuTime(Path("/")), [os.getpid()]
+    cpu_time.busy(time.monotonic_ns(), own)
     cpu_ns, wall_ns = time.process_time_ns(), time.monotonic_ns()
     run(time.monotonic() + task.seconds, MIN_INFERENCES)
     cpu_ns, wall_ns = time.process_time_ns() - cpu_ns, time.monotonic_ns() - wall_ns
+    busy = cpu_time.busy(time.monotonic_ns(), own)
     after = sensors.temperatures()
     hottest = max(after, key=lambda zone: after[zone]) if after else ""
     ready = model.ready
@@ -232,7 +245,7 @@ def timing(argument: bytes, step: Step) -> Answer:
         "celsius": after[hottest] if hottest else None,
         "rise_celsius": after[hottest] - before[hottest] if hottest in before else None,
         "flags": sensors.flags(),
-        "others_busy": others.cores(cpu_ns / 1e9),
+        "others_busy": busy.foreign + busy.stolen if busy else 0.0,  # None: too short to tell
     }
 
 
@@ -243,18 +256,13 @@ def load(argument: bytes, step: Step) -> Answer:
     import numpy
 
     from vigild.detector.errors import ModelError
-    from vigild.detector.model import load as load_model
-    from vigild.detector.selection import Selection
     from vigild.geometry import View
-    from vigild.ipc.progress import STAGE_TEXT
 
     try:
-        model = load_model(task.config, task.delegate, task.runtime, lambda stage: step(STAGE_TEXT[stage]))
+        model, frames, selection = _opened(task, step)
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     ready = model.ready
-    frames = numpy.fromfile(task.tensors, model.spec.dtype).reshape(-1, *model.spec.shape)
-    selection = Selection(model.labels, MinScores(ready.min_scores, task.config.min_score), task.config.max_results)
     loaded = Loaded(variant=ready.variant, threads=ready.threads, delegate=ready.delegate)
     files.write_whole(Path(task.ready), msgspec.json.encode(loaded))
     step("in invoke()")
@@ -337,28 +345,6 @@ def _wanted(pictures: Pictures) -> frozenset[str] | None:
     if not pictures.annotations:
         return None
     return frozenset(image.file_name for image in cocofile.read(Path(pictures.annotations)).images)
-
-
-class _Others:
-    """What other processes take of the CPU from now on."""
-
-    def __init__(self) -> None:
-        self._busy_s, self._started_s = self._read(), time.monotonic()
-
-    @staticmethod
-    def _read() -> float:
-        """All cores' busy seconds since the start (proc(5)), with what a hypervisor stole."""
-        try:
-            fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-            ticks = [int(field) for field in fields]
-        except (OSError, ValueError):
-            return 0.0
-        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
-
-    def cores(self, own_s: float) -> float:
-        """Of them, kept busy by others; `own_s`: CPU seconds of this process."""
-        spent_s = time.monotonic() - self._started_s
-        return max(0.0, (self._read() - self._busy_s - own_s) / spent_s)
 
 
 def peak_bytes() -> int:

@@ -13,46 +13,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boardkit import write
-from vigild.board.processor import Processor
+from vigild.board.cpu_time import CpuTime
 
 S = 10**9
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def tree(root: Path, busy: int, idle: int = 0, **own: int) -> None:
+def tree(root: Path, busy: int, idle: int = 0, stolen: int = 70, **own: int) -> None:
     """`busy`, `own` (p100=...): ticks so far."""
-    write(root / "proc/stat", f"cpu  {busy} 0 0 {idle} 50 0 0 70 0 0\ncpu0 1 2 3\nintr 17 0 0\n")
+    write(root / "proc/stat", f"cpu  {busy} 0 0 {idle} 50 0 0 {stolen} 0 0\ncpu0 1 2 3\nintr 17 0 0\n")
     for name, ticks in own.items():
         pid = name.removeprefix("p")
         write(root / f"proc/{pid}/stat", f"{pid} (a) b ({pid})) S 1 1 1 0 -1 0 0 0 0 0 {ticks} 5 0 0 20 0 1 0 100\n")
 
 
 def test_all_that_is_busy_less_what_is_ours(tmp_path: Path) -> None:
-    processor = Processor(tmp_path)
+    cpu_time = CpuTime(tmp_path)
     tree(tmp_path, 1000, p100=400, p101=300)
-    assert processor.busy(S, [100, 101]) is None, "there is nothing to compare with yet"
-    tree(tmp_path, 1000 + 3 * TICKS, idle=TICKS, p100=400 + TICKS, p101=300 + TICKS // 2)
-    assert processor.busy(2 * S, [100, 101]) == pytest.approx((1.5, 1.5))
-    assert processor.busy(2 * S + S // 10, [100, 101]) == pytest.approx((1.5, 1.5)), "too soon for ticks"
+    assert cpu_time.busy(S, [100, 101]) is None, "there is nothing to compare with yet"
+    tree(tmp_path, 1000 + 3 * TICKS, idle=TICKS, stolen=70 + TICKS // 2, p100=400 + TICKS, p101=300 + TICKS // 2)
+    assert cpu_time.busy(2 * S, [100, 101]) == pytest.approx((1.5, 1.5, 0.5))
+    assert cpu_time.busy(2 * S + S // 10, [100, 101]) == pytest.approx((1.5, 1.5, 0.5)), "too soon for ticks"
 
 
 def test_a_worker_that_began_since_and_one_that_has_ended(tmp_path: Path) -> None:
-    processor = Processor(tmp_path)
+    cpu_time = CpuTime(tmp_path)
     tree(tmp_path, 0, p100=10)
-    processor.busy(S, [100])
+    cpu_time.busy(S, [100])
     tree(tmp_path, 2 * TICKS, p100=10, p102=TICKS - 5)
-    assert processor.busy(2 * S, [100, 102]) == pytest.approx((1.0, 1.0))
+    assert cpu_time.busy(2 * S, [100, 102]) == pytest.approx((1.0, 1.0, 0.0))
     tree(tmp_path, 2 * TICKS + 50, p100=10)
-    assert processor.busy(3 * S, [100, 102, 999]) is not None
+    assert cpu_time.busy(3 * S, [100, 102, 999]) is not None
 
 
 @pytest.mark.parametrize("content", [None, "", "cpu\n", "cpu a b c d e f g\n", "intr 1\n", "cpu 1 2\n"])
 def test_where_nothing_is_known_nothing_is_said(tmp_path: Path, content: str | None) -> None:
-    processor = Processor(tmp_path)
+    cpu_time = CpuTime(tmp_path)
     for second in range(1, 4):
         if content is not None:
             write(tmp_path / "proc/stat", content)
-        assert processor.busy(second * S, [100]) is None
+        assert cpu_time.busy(second * S, [100]) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=2, max_size=6))
@@ -60,17 +60,17 @@ def test_whatever_the_counters_do_it_is_no_less_than_nothing(
     tmp_path_factory: pytest.TempPathFactory, counts: list[tuple[int, int]]
 ) -> None:
     root = tmp_path_factory.mktemp("root")
-    processor = Processor(root)
+    cpu_time = CpuTime(root)
     for second, (busy, own) in enumerate(counts):
         tree(root, busy, p100=own)
-        found = processor.busy(second * S, [100])
+        found = cpu_time.busy(second * S, [100])
         assert found is None or min(found) >= 0
 
 
 def test_on_this_machine_a_process_that_is_not_ours_counts() -> None:
     """Ours, the same one, does not."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
-        theirs, ours = Processor(Path("/")), Processor(Path("/"))
+        theirs, ours = CpuTime(Path("/")), CpuTime(Path("/"))
         before = time.monotonic_ns()
         theirs.busy(before, [])
         ours.busy(before, [spinning.pid])
