@@ -58,6 +58,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
     sensor: str = ""
     frames_a_core: float = 0.0
+    """Reference frames a second that keep one core busy, as measured; 0: not yet."""
     read_at_ns: int = -1
     counts: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Moves by kind, since the start."""
