@@ -51,9 +51,10 @@ def wrong(board: Board, known: set[str]) -> str:
         return f"{current} was never deployed"
     if not (board.root / "opt/vigild/releases" / current / "complete.json").is_file():
         return f"{current} is not whole"
-    hubs = board.run("systemctl show -P MainPID vigild").strip()
-    runs = board.run(f"readlink -f /proc/{hubs}/cwd /proc/{hubs}/exe; tr '\\0' ' ' < /proc/{hubs}/cmdline")
-    if current not in runs and "current" not in runs:
+    hub = board.run("systemctl show -P MainPID vigild").strip()
+    # The command in bin/ leads through the link; the Python that it runs on is the release's own.
+    runs = board.run(f"tr '\\0' ' ' < /proc/{hub}/cmdline")
+    if f"/releases/{current}/" not in runs:
         return f"what runs is not {current}: {runs}"
     if '"type":"detections"' not in board.run("timeout 20 vigild watch --json --empty | head -n 20", check=False):
         return "no detections reach a client"

@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import releases
 from board import Board
+from releases import CRASHES, TARGET
 
 from cross import bundle as bundles
 from cross import deploy, fleet, sign, target, wheels
@@ -17,16 +20,7 @@ from cross.bundle import Bundle
 from cross.deploy import Job
 from cross.rollout import Rollout
 
-TARGET = "amd64-bookworm"
 JOB = Job("pi@deploy", window_s=40)
-
-CRASHES = """
-def add_arguments(parser):
-    parser.add_argument("--config")
-
-def run(args):
-    raise SystemExit(1)
-"""
 
 SILENT = '''
 """Ready, with a beating watchdog, polite to clients, and blind."""
@@ -70,23 +64,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Makes a bundle of this tree, with other texts in some of the daemon's files."""
     made: dict[str, Bundle] = {}
 
-    def bundle(name: str, *, network: bytes | None = None, key: Path | None = None, **files: str) -> Bundle:
+    def bundle(name: str, **how: Any) -> Bundle:
         if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            source = folder / "source"
-            source.mkdir()
-            for each in ("pyproject.toml", "README.md", "LICENSE"):
-                shutil.copyfile(wheels.REPOSITORY / each, source / each)
-            for each in ("daemon", "models"):
-                ignored = shutil.ignore_patterns("__pycache__", "forge")
-                shutil.copytree(wheels.REPOSITORY / each, source / each, ignore=ignored)
-            for module, text in files.items():
-                (source / "daemon/vigild" / (module.replace("__", "/") + ".py")).write_text(text)
-            for path in (source / "models/embedded").glob("*.tflite") if network is not None else ():
-                path.write_bytes(network)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(wheels, "REPOSITORY", source)
-                made[name] = Bundle.open(bundles.make(target.load(TARGET), key, folder))
+            made[name] = Bundle.open(releases.make(tmp_path_factory.mktemp(name), **how))
         return made[name]
 
     return bundle

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import releases
 from board import Board
+from releases import CRASHES, TARGET
 
-from cross import bundle as bundles
-from cross import target, wheels
+from cross import wheels
 
 pytestmark = pytest.mark.fleet
 
 BOARDS = 10
 WAVE = 3
-TARGET = "amd64-bookworm"
 WINDOW_S = 150
 """For a release to pass its gate: they all start at once here, on the cores of one machine."""
 
@@ -72,20 +71,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture(scope="module")
 def crashing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("crashing")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copyfile(wheels.REPOSITORY / name, source / name)
-    for name in ("daemon", "models"):
-        ignored = shutil.ignore_patterns("__pycache__", "forge")
-        shutil.copytree(wheels.REPOSITORY / name, source / name, ignore=ignored)
-    (source / "daemon/vigild/cli/run.py").write_text(
-        "def add_arguments(parser):\n    parser.add_argument('--config')\n\n\ndef run(args):\n    raise SystemExit(1)\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wheels, "REPOSITORY", source)
-        return bundles.make(target.load(TARGET), None, folder)
+    return releases.make(tmp_path_factory.mktemp("crashing"), cli__run=CRASHES)
 
 
 @pytest.mark.timeout(1500)
