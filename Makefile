@@ -114,7 +114,7 @@ test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
 test-container: setup
 	$(BIN)/python -m pytest tests/container -m "not fleet"
 
-# Takes ten minutes and 4 GB on two cores; not in CI.
+# Ten boards share this machine for four minutes: not in CI.
 test-fleet: setup
 	$(BIN)/python -m pytest tests/container -m fleet
 

@@ -66,7 +66,8 @@ class Learned:
             self._tell(f"what was learned of this board cannot be kept: {self.path}: {error.strerror or error}")
 
     def replace(self, model: ThermalModel) -> None:
-        """Written beside and renamed, so that a power cut leaves the old one or the new one.
+        """Beside it first, then renamed: whoever reads it finds the old one or the new one. Not forced onto the disk
+        (`files.write_whole` does that), for which an SD card would keep the hub waiting: it can be learned again.
 
         Raises OSError, and msgspec's errors for a model with a number that is none.
         """

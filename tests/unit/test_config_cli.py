@@ -195,7 +195,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_the_hub_brings_along_only_what_it_needs() -> None:
-    """TLS, the compressors, the tables of Unicode and a comparison of texts: 3 MiB that no running daemon looks at."""
+    """TLS, the compressors, the tables of Unicode and a comparison of texts: no running daemon looks at them."""
     program = (
         "import sys\nfrom vigild.cli.main import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"

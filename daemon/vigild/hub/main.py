@@ -124,8 +124,8 @@ class _Daemon:
         """What failed in which part, and when that was said."""
         self._next_save_ns = 0
         self._next_look_ns = 0
-        self._settle_ns: int | None = None
-        """When the garbage collector is told what stays; 0: it has been."""
+        self._settle_ns: int | None = time.monotonic_ns() + round(SETTLE_S * 1e9)
+        """When the garbage collector is told what stays; None: it has been."""
         self._next_sweep_ns = 0
         self._next_service_ns = 0
 
@@ -339,10 +339,8 @@ class _Daemon:
         Else it walks through all modules now and then, a tenth of a second long on a small board. What the start took
         is not given back to the kernel: within half an hour it would have been taken again, page by page.
         """
-        if self._settle_ns is None:
-            self._settle_ns = now_ns + round(SETTLE_S * 1e9)
-        elif 0 < self._settle_ns <= now_ns:
-            self._settle_ns = 0
+        if self._settle_ns is not None and now_ns >= self._settle_ns:
+            self._settle_ns = None
             gc.collect()
             gc.freeze()
 
