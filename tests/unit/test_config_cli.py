@@ -197,9 +197,9 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_the_hub_brings_along_only_what_it_needs() -> None:
     """TLS, the compressors, the tables of Unicode and a comparison of texts: no running daemon looks at them."""
     program = (
-        "import sys\nfrom vigild.cli.main import main\n"
+        "import sys\nfrom vigild import lean\nfrom vigild.cli.main import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.modules.setdefault('ssl', None)\n"  # as `run` does
+        "sys.modules.setdefault('ssl', None)\nlean.import_msgspec()\n"  # as `run` does
         "import vigild.hub.main\nprint(sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -213,6 +213,7 @@ def test_the_hub_brings_along_only_what_it_needs() -> None:
     modules = set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
     assert "vigild.hub.hub" in modules
     assert not modules & {"numpy", "_ssl", "shutil", "lzma", "bz2", "unicodedata", "difflib", "secrets"}
+    assert "typing_extensions" not in modules or sys.version_info < (3, 11)
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

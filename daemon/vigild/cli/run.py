@@ -50,7 +50,7 @@ def absent_sources(config: Config) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     # Before anything heavy: a SIGHUP or SIGTERM that comes while modules load must not be lost, and
     # must not kill a service that is about to be up. The hub installs its own handlers later.
-    from vigild import stdio
+    from vigild import lean, stdio
 
     terminal = stdio.Terminal.of_this_process()
     early: list[int] = []
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     # asyncio takes TLS along if it is there; the hub has no use for it and saves 2 MiB without.
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+    lean.import_msgspec()
 
     from vigild import log, openfiles
     from vigild.config import credentials, load

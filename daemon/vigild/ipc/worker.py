@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from vigild import lean
 from vigild.ipc.progress import Progress
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -79,6 +80,7 @@ def start(argv: list[str] | None = None) -> Inherited:
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     die_with(args.parent)
+    lean.import_msgspec()
     go_before_the_hub()
     # Sent to a whole process group, or by systemd to all processes of a unit: the hub ends its workers itself.
     left_to_the_hub = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
