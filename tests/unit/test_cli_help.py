@@ -12,6 +12,7 @@ import pytest
 
 from vigild.cli.completion import script
 from vigild.cli.examples import EXAMPLES
+from vigild.cli.main import main
 from vigild.cli.manual import main as write_manual
 from vigild.cli.manual import pages
 from vigild.cli.parser import COMMANDS, arguments, build, subparsers, tree
@@ -121,3 +122,18 @@ def test_groff_has_nothing_against_the_manual(tmp_path: Path) -> None:
     command = ["groff", "-man", "-Tutf8", "-Kutf8", "-ww", "-z", *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["wath"], "there is no command 'wath'; did you mean watch?"),
+        (["models", "puul"], "there is no command 'puul'; did you mean pull?"),
+        (["frobnicate"], "there is no command 'frobnicate'; vigild --help lists them"),
+        (["watch", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
+        (["watch", "--quux=1"], "unrecognized arguments: --quux=1"),
+    ],
+)
+def test_what_may_have_been_meant(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(given) == 2
+    assert capsys.readouterr().err.splitlines()[-1].partition(" error: ")[2] == said

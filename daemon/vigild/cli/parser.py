@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from vigild import __version__, plain, terminal
 from vigild.cli.examples import EXAMPLES
+from vigild.closest import closest
 
 
 class Command(NamedTuple):
@@ -63,10 +64,27 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse repeats an argument that it does not know: a line for a person, whatever is in it."""
+    """argparse repeats an argument that it does not know: a line for a person, whatever is in it, and what may have
+    been meant."""
 
     def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
+        if unknown.startswith("--"):
+            options = {option for _, parser in tree(self) for option in parser._option_string_actions}
+            message += _meant(unknown, (option for option in options if option.startswith("--")))
         super().error(plain.sentence(message))
+
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            meant = _meant(value, action.choices) or f"; {self.prog} --help lists them"
+            raise argparse.ArgumentError(None, f"there is no command {value!r}{meant}")
+        super()._check_value(action, value)
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """A question to follow a sentence; empty when nothing is like it."""
+    near = closest(word, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def build(only: str | None = "", prog: str = "vigild") -> argparse.ArgumentParser:
