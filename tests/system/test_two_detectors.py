@@ -54,7 +54,10 @@ def test_both_work_and_each_cameras_results_leave_in_the_order_of_capture(daemon
 
 
 def test_one_that_is_killed_degrades_and_stops_no_camera(daemon: Daemon) -> None:
-    client = watching(daemon)
+    client, orders = watching(daemon), daemon.connect()
+    for camera in ("a", "b"):
+        # A rate that a busy machine reaches too: below what was asked for, a camera is degraded whoever was killed.
+        assert orders.ask(type="set", key=f"camera.{camera}.fps", value=10)["type"] == "ok"
     os.kill(int(detectors(daemon)["detector"]["pid"]), signal.SIGKILL)  # type: ignore[call-overload]
     died = client.event("worker_died")
     assert re.match(r"detector killed by SIGKILL .*restarted, 1 of 5", died["reason"])
