@@ -1,6 +1,7 @@
 """The command line around the configuration, as a process: what it prints, where, and its exit status."""
 
 import ast
+import hashlib
 import os
 import subprocess
 import sys
@@ -199,7 +200,7 @@ def test_the_hub_brings_along_only_what_it_needs() -> None:
     program = (
         "import sys\nfrom vigild import lean\nfrom vigild.cli.main import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.modules.setdefault('ssl', None)\nlean.import_msgspec()\n"  # as `run` does
+        "lean.without_openssl()\nlean.import_msgspec()\n"  # as `run` does
         "import vigild.hub.main\nprint(sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -214,6 +215,22 @@ def test_the_hub_brings_along_only_what_it_needs() -> None:
     assert "vigild.hub.hub" in modules
     assert not modules & {"numpy", "_ssl", "shutil", "lzma", "bz2", "unicodedata", "difflib", "secrets"}
     assert "typing_extensions" not in modules or sys.version_info < (3, 11)
+
+
+def test_digests_without_openssl_are_the_same() -> None:
+    program = (
+        "from vigild import lean\nlean.without_openssl()\nimport hashlib\nprint(hashlib.sha256(b'vigild').hexdigest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": str(DAEMON)},
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [hashlib.sha256(b"vigild").hexdigest()]
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

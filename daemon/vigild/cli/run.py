@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: early.append(received))
 
-    # asyncio takes TLS along if it is there; the hub has no use for it and saves 2 MiB without.
-    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
+    lean.without_openssl()
     lean.import_msgspec()
 
     from vigild import log, openfiles
