@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from test_cross_gate import GOOD
 
+from cross.board.cli import Tool
 from cross.board.disk import Disk
 from cross.board.gate import Facts
 from cross.board.guard import Guard, unit_links
@@ -276,6 +277,22 @@ def test_notify_reload_is_for_systemd_that_knows_it(rig: Rig):
     (units / "optional/notify-reload.conf").touch()
     assert "vigild.service.d/notify-reload.conf" in unit_links(units, newer_reload=True)
     assert "vigild.service.d/notify-reload.conf" not in unit_links(units, newer_reload=False)
+
+
+def test_the_verdict_is_told_when_the_guard_has_ended(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    """It sweeps after it has decided, and another deploy would be refused meanwhile."""
+    rig.deploy("new")
+    states = ["active", "active", "inactive"]
+    rig.system.show = lambda unit: {"ActiveState": states.pop(0)}  # type: ignore[method-assign]
+    assert Tool(rig.layout, Disk(), rig.system).wait("new") == 0
+    assert states == []
+    assert "new runs and passed its gate" in capsys.readouterr().out
+
+
+def test_a_guard_that_never_ends_is_not_waited_for_endlessly(rig: Rig):
+    rig.deploy("new")
+    rig.system.show = lambda unit: {"ActiveState": "active"}  # type: ignore[method-assign]
+    assert Tool(rig.layout, Disk(), rig.system).wait("new") == 0
 
 
 # ---- installing
