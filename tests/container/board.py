@@ -161,6 +161,18 @@ class Board:
             nspawn.wait(10)
         self._remove_control_groups()
 
+    @property
+    def written(self) -> Path:
+        """What is not as in the layers below; a copy of it (with everything: cp -a) can be a layer itself."""
+        return self._folder / "disk/upper"
+
+    def keep(self, to: Path) -> Path:
+        """Cut the power for good, and make what was written a layer for other boards."""
+        self.kill()
+        _unmount(self.root)
+        shutil.move(self.written, to)
+        return to
+
     def signal(self, number: signal.Signals) -> None:
         """To the first process of the container: systemd itself."""
         os.kill(self.leader, number)
@@ -290,7 +302,9 @@ class Board:
         (disk / "upper").mkdir()
         (disk / "work").mkdir()
         lower = ":".join(str(layer) for layer in self._layers)
-        _mount("overlay", self.root, f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'}", "overlay")
+        # Without redirect_dir a folder of a layer could not be renamed, as it can on any other file system.
+        how = f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'},redirect_dir=on"
+        _mount("overlay", self.root, how, "overlay")
         stack.callback(_unmount, self.root)
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
