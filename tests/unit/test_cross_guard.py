@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -301,11 +303,14 @@ def test_a_guard_that_never_ends_is_not_waited_for_endlessly(rig: Rig):
 def package_of(layout: Layout, code: bytes) -> Package:
     target = {"name": "this", "machines": [], "python": "", "glibc": "0", "system_site_packages": False}
     described = {"format": 1, "version": "1", "target": target, "package": "wheels/v.whl", "pip": "wheels/pip.whl"}
+    pip = io.BytesIO()
+    with zipfile.ZipFile(pip, "w") as archive:
+        archive.writestr("pip/__main__.py", "")
     files = {
         "bundle.json": json.dumps({**described, "requirement": "vigild"}).encode(),
         "lock.txt": b"numpy",
         "wheels/v.whl": code,
-        "wheels/pip.whl": b"pip",
+        "wheels/pip.whl": pip.getvalue(),
         "systemd/vigild.service": b"",
         "systemd/vigild.socket": b"",
         "share/doc/vigild/service.md": b"",
