@@ -111,9 +111,10 @@ test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
 	  $(call tests,$(TFLITE_VENV)/bin/python,$(RUNTIME_TESTS)),\
 	  @echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)")
 
-# The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
+# The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards. The tests of a file share a
+# board, and mostly wait for it: two files at a time.
 test-container: setup
-	$(BIN)/python -m pytest tests/container -m "not fleet"
+	$(BIN)/python -m pytest tests/container -m "not fleet" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Ten boards share this machine for four minutes: not in CI.
 test-fleet: setup

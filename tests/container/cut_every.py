@@ -4,7 +4,7 @@ Found by tracing whatever runs on the board for it: the installer with its child
 start, and systemd where it makes links for them. After each cut a board starts from the disk as it was then, and must
 get by itself to exactly one whole release that runs and that a client gets detections from:
 
-    first     onto a board that has none: then either none runs, or this one
+    first     onto a board that has none, the release itself made already: then either none runs, or this one
     upgrade   to a good release with another installer, other units and a unit more; an old one is swept away
     revert    of a release that crashes: the guard puts the one before back
     recover   the start of the board in the middle of that
@@ -192,24 +192,28 @@ def cut(cutter: Cutter, folder: Path, only: Sequence[str]) -> None:
         return {each.release_name(): known[each.release_name()] for each in bundles}
 
     with Board("cut") as board:
+        board.push(old.path, "/root/bundle.tar")
+        (board.root / "root/tool").write_bytes(old.read(TOOL))
+        board.run("cd /root && python3 -I tool build bundle.tar && rm tool bundle.tar", timeout_s=300)
+        built = board.keep(folder / "built")
+
+    with Board("cut", layers=[built]) as board:
         os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        if "first" in only:
-            pictures, before = cutter.pictures(board, []), cutter.judged
+        pictures, before = cutter.pictures(board, [built]), cutter.judged
 
-            def first(taken: list[Picture]) -> None:
-                for picture in taken:
-                    cutter.judge("first", picture, allowed(old), first=True)
+        def first(taken: list[Picture]) -> None:
+            for picture in taken if "first" in only else ():
+                cutter.judge("first", picture, allowed(old), first=True)
 
-            cut_deploy(board, old, pictures, first)
-            cutter.told("first", pictures, before)
-        for each in (old, good):
-            outcome = deploy.deploy(each, Job("pi@cut"), lambda text: None)
-            assert outcome.good, outcome.detail
-        two = board.keep(folder / "two-releases")
+        cut_deploy(board, old, pictures, first)
+        cutter.told("first", pictures, before)
+        outcome = deploy.deploy(good, Job("pi@cut"), lambda text: None)
+        assert outcome.good, outcome.detail
+        two = board.keep(folder / "two")
 
-    with Board("cut", layers=[two]) as board:
+    with Board("cut", layers=[two, built]) as board:
         os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        pictures, before = cutter.pictures(board, [two]), cutter.judged
+        pictures, before = cutter.pictures(board, [two, built]), cutter.judged
 
         def upgrade(taken: list[Picture]) -> None:
             for picture in taken if "upgrade" in only else ():
@@ -218,12 +222,12 @@ def cut(cutter: Cutter, folder: Path, only: Sequence[str]) -> None:
         cut_deploy(board, new, pictures, upgrade)
         cutter.told("upgrade", pictures, before)
         assert journal(board)["good"] == new.release_name(), journal(board)
-        three = board.keep(folder / "upgraded")
+        three = board.keep(folder / "three")
 
     reverting: list[Picture] = []
-    with Board("cut", layers=[three, two]) as board:
+    with Board("cut", layers=[three, two, built]) as board:
         os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        pictures, before = cutter.pictures(board, [three, two]), cutter.judged
+        pictures, before = cutter.pictures(board, [three, two, built]), cutter.judged
 
         def revert(taken: list[Picture]) -> None:
             linked = (board.root / "opt/vigild/current").readlink().name
