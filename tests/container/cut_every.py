@@ -4,8 +4,9 @@ Found by tracing whatever runs on the board for it: the installer with its child
 start, and systemd where it makes links for them. After each cut a board starts from the disk as it was then, and must
 get by itself to exactly one whole release that runs and that a client gets detections from:
 
-    first     onto a board that has none, the release itself made already: then either none runs, or this one
-    upgrade   to a good release with another installer, other units and a unit more; an old one is swept away
+    first     onto a board that has none, its release lying there already: then either none runs, or this one
+    install   of a second release, until it is whole: the one before runs
+    upgrade   to it; it has another installer, other units and a unit more, and an old one is swept away
     revert    of a release that crashes: the guard puts the one before back
     recover   the start of the board in the middle of that
 """
@@ -13,6 +14,7 @@ get by itself to exactly one whole release that runs and that a client gets dete
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import shutil
@@ -23,7 +25,7 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,7 +34,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 import releases  # noqa: E402
 import tracing  # noqa: E402
 from board import Board, unavailable  # noqa: E402
-from cuts import Picture, Pictures, held, hold, journal, outcome  # noqa: E402
+from cuts import Picture, Pictures, comes_up, held, hold, journal  # noqa: E402
 from tracing import changes, find_stopped, stopped  # noqa: E402
 
 from cross import bundle as bundles  # noqa: E402
@@ -42,7 +44,9 @@ from cross.board.setup import OWN_UNITS, TOOL  # noqa: E402
 from cross.bundle import Bundle  # noqa: E402
 from cross.deploy import Job  # noqa: E402
 
-WINDOW_S = 45
+WINDOW_S = 300
+"""Standing still takes its time, and no release here needs to be waited for until the end."""
+
 OTHER_UNIT = "[Unit]\nDescription=a unit that the releases before did not have\n[Service]\nExecStart=/bin/true\n"
 TOLD = 20
 """Boards after which a line says how far it is."""
@@ -80,7 +84,7 @@ class Cutter:
 
         def work() -> None:
             began = time.monotonic()
-            fault, became = outcome(number, picture, set(known), first=first)
+            fault, became = comes_up(number, picture, set(known), first=first)
             if not keep:
                 shutil.rmtree(picture.layers[0])
             for name, shown in known.items():
@@ -124,12 +128,26 @@ def send(board: Board, bundle: Bundle, folder: Path) -> tuple[list[str], Path]:
     with stream.open("wb") as file:
         for piece in deploy._stream(bundle, missing, None):
             file.write(piece)
-    command = ["/usr/bin/python3", "-I", "/run/vigild-deploy/tool", "receive", "--returning", "--window", str(WINDOW_S)]
+    command = ["/usr/bin/python3", "-I", "/run/vigild-deploy/tool", "receive", "--window", str(WINDOW_S)]
     return command, stream
 
 
+def cut_install(board: Board, bundle: Bundle, pictures: Pictures, found: Callable[[list[Picture]], None]) -> None:
+    """Traced until the release is whole, and cut off there."""
+    whole = f"/opt/vigild/releases/{bundle.release_name()}/complete.json"
+    with tempfile.TemporaryDirectory() as folder:
+        command, stream = send(board, bundle, Path(folder))
+        with stream.open("rb") as stdin, stopped(board, command, stdin=stdin) as pid:
+            for change in changes(board, [pid]):
+                found(pictures.take(change))
+                if change.paths[-1:] == (whole,):
+                    os.kill(pid, signal.SIGKILL)
+                    return
+    raise AssertionError(f"{bundle.path} was not installed")
+
+
 def cut_deploy(board: Board, bundle: Bundle, pictures: Pictures, found: Callable[[list[Picture]], None]) -> None:
-    """The deploy with everything that follows from it on the board, traced from its beginning to its end."""
+    """The deploy of a release that is whole, with everything that follows from it on the board."""
     name = bundle.release_name()
     with tempfile.TemporaryDirectory() as folder, held(board, GUARD_UNIT, "guard"):
         command, stream = send(board, bundle, Path(folder))
@@ -145,11 +163,18 @@ def cut_deploy(board: Board, bundle: Bundle, pictures: Pictures, found: Callable
             found(pictures.take(change))
 
 
+def build(board: Board, bundle: Bundle) -> None:
+    """Its release is whole, and nothing points at it."""
+    board.push(bundle.path, "/root/bundle.tar")
+    (board.root / "root/tool").write_bytes(bundle.read(TOOL))
+    board.run("cd /root && python3 -I tool build bundle.tar && rm tool bundle.tar", timeout_s=300)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="boards at a time")
-    parser.add_argument("--only", nargs="*", default=["first", "upgrade", "revert", "recover"])
+    parser.add_argument("--only", nargs="*", default=["first", "install", "upgrade", "revert", "recover"])
     arguments = parser.parse_args()
     if reason := unavailable() or tracing.unavailable():
         print(f"cut-deploy: {reason}", file=sys.stderr)
@@ -186,63 +211,61 @@ def cut(cutter: Cutter, folder: Path, only: Sequence[str]) -> None:
         made("new", figures=f"{text}\n# new\n", beside=newer()),
         made("bad", cli__run=releases.CRASHES),
     )
-    known = {each.release_name(): name for name, each in (("old", old), ("good", good), ("new", new), ("bad", bad))}
+    names = {each.release_name(): name for name, each in (("old", old), ("good", good), ("new", new), ("bad", bad))}
 
-    def allowed(*bundles: Bundle) -> dict[str, str]:
-        return {each.release_name(): known[each.release_name()] for each in bundles}
+    def judging(scenario: str, *bundles: Bundle) -> Callable[[list[Picture]], None]:
+        known = {each.release_name(): names[each.release_name()] for each in bundles}
 
-    with Board("cut") as board:
-        board.push(old.path, "/root/bundle.tar")
-        (board.root / "root/tool").write_bytes(old.read(TOOL))
-        board.run("cd /root && python3 -I tool build bundle.tar && rm tool bundle.tar", timeout_s=300)
-        built = board.keep(folder / "built")
+        def found(taken: list[Picture]) -> None:
+            for picture in taken if scenario in only else ():
+                cutter.judge(scenario, picture, known, first=scenario == "first")
 
-    with Board("cut", layers=[built]) as board:
-        os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        pictures, before = cutter.pictures(board, [built]), cutter.judged
+        return found
 
-        def first(taken: list[Picture]) -> None:
-            for picture in taken if "first" in only else ():
-                cutter.judge("first", picture, allowed(old), first=True)
+    layers: list[Path] = []
 
-        cut_deploy(board, old, pictures, first)
-        cutter.told("first", pictures, before)
-        outcome = deploy.deploy(good, Job("pi@cut"), lambda text: None)
+    @contextlib.contextmanager
+    def scenario(name: str) -> Iterator[tuple[Board, Pictures]]:
+        """A board on what was left by the ones before it; what it leaves is a layer for the next one."""
+        with Board("cut", layers=layers) as board:
+            os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
+            pictures, before = cutter.pictures(board, layers), cutter.judged
+            yield board, pictures
+            if pictures.changes:
+                cutter.told(name, pictures, before)
+            layers.insert(0, board.keep(folder / f"{name}-layer"))
+
+    with scenario("built") as (board, _):
+        build(board, old)
+    with scenario("first") as (board, pictures):
+        cut_deploy(board, old, pictures, judging("first", old))
+        board.write("/etc/vigild/vigild.toml", releases.CONFIGURATION)
+        outcome = deploy.deploy(good, Job("pi@cut", window_s=WINDOW_S), lambda text: None)
         assert outcome.good, outcome.detail
-        two = board.keep(folder / "two")
-
-    with Board("cut", layers=[two, built]) as board:
-        os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        pictures, before = cutter.pictures(board, [two, built]), cutter.judged
-
-        def upgrade(taken: list[Picture]) -> None:
-            for picture in taken if "upgrade" in only else ():
-                cutter.judge("upgrade", picture, allowed(good, new))
-
-        cut_deploy(board, new, pictures, upgrade)
-        cutter.told("upgrade", pictures, before)
+    with scenario("install") as (board, pictures):
+        cut_install(board, new, pictures, judging("install", good))
+    with scenario("upgrade") as (board, pictures):
+        cut_deploy(board, new, pictures, judging("upgrade", good, new))
         assert journal(board)["good"] == new.release_name(), journal(board)
-        three = board.keep(folder / "three")
+    with scenario("bad") as (board, _):
+        build(board, bad)
 
     reverting: list[Picture] = []
-    with Board("cut", layers=[three, two, built]) as board:
-        os.environ["VIGILD_SSH"] = f"ssh -F {board.ssh_config}"
-        pictures, before = cutter.pictures(board, [three, two, built]), cutter.judged
+    with scenario("revert") as (board, pictures):
 
-        def revert(taken: list[Picture]) -> None:
+        def found(taken: list[Picture]) -> None:
             linked = (board.root / "opt/vigild/current").readlink().name
             for picture in taken:
                 begins = not reverting and journal(board)["current"] != linked == bad.release_name()
                 reverting.extend([picture] * begins)
                 if "revert" in only:
-                    cutter.judge("revert", picture, allowed(new), keep=begins)
+                    cutter.judge("revert", picture, {new.release_name(): "new"}, keep=begins)
 
-        cut_deploy(board, bad, pictures, revert)
-        cutter.told("revert", pictures, before)
+        cut_deploy(board, bad, pictures, found)
         assert journal(board)["current"] == new.release_name(), journal(board)
 
     if "recover" in only:
-        cut_recover(cutter, folder, reverting[0], allowed(new))
+        cut_recover(cutter, folder, reverting[0], {new.release_name(): "new"})
 
 
 def cut_recover(cutter: Cutter, folder: Path, picture: Picture, known: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
     with held(board, GUARD_UNIT), stopped(board, command) as pid:
         for change in changes(board, [pid], [board.leader]):
             for picture in pictures.take(change): ...
-    outcome(picture, known)               # a board that starts from it
+    comes_up(1, picture, known)           # a board that starts from it
 
 A deploy runs once, and after each change that it makes to the disk it stands still while the disk is copied: that is
 what would be there if the power failed right then. A board is started from each such picture. So no cut has to wait
@@ -36,8 +36,8 @@ from typing import Any, NamedTuple
 from board import Board, Failed
 from tracing import HOLD, Change
 
-SETTLED_S = 150.0
-"""For a board to decide: two windows, and a start of a busy machine."""
+SETTLED_S = 240.0
+"""For a board to decide: two starts, two trials and a busy machine."""
 
 _UNNAMED = re.compile(r"/opt/vigild/(releases|environments)/(?P<name>[^/]+)(/|$)")
 _JUDGED = ("etc", "opt", "usr")
@@ -68,7 +68,7 @@ def wrong(board: Board, known: set[str]) -> str:
     runs = board.run(f"tr '\\0' ' ' < /proc/{hub}/cmdline")
     if f"/releases/{current}/" not in runs:
         return f"what runs is not {current}: {runs}"
-    if '"type":"detections"' not in board.run("timeout 20 vigild watch --json --empty | head -n 20", check=False):
+    if '"type":"detections"' not in board.run("timeout 20 vigild watch --json --empty | head -n 5", check=False):
         return "no detections reach a client"
     return ""
 
@@ -178,31 +178,35 @@ class Pictures:
                 pass
 
     def _fingerprint(self, lost: set[str]) -> bytes:
-        digest = hashlib.sha256()
+        digest, above = hashlib.sha256(), len(str(self._board.written))
         for top in _JUDGED:
             for folder, folders, files in os.walk(self._board.written / top):
                 folders.sort()
                 for name in [*folders, *sorted(files)]:
-                    path = Path(folder, name)
-                    inside = f"/{path.relative_to(self._board.written)}"
+                    path = f"{folder}/{name}"
                     with contextlib.suppress(FileNotFoundError):  # of programs that run
-                        digest.update(f"{inside}\0".encode() + self._content(path, inside in lost))
+                        digest.update(path[above:].encode() + b"\0" + self._content(path, path[above:] in lost))
         return digest.digest()
 
-    def _content(self, path: Path, lost: bool) -> bytes:
-        found = path.lstat()
-        kind = f"{found.st_mode} {found.st_rdev} {os.listxattr(path, follow_symlinks=False)}\0".encode()
+    def _content(self, path: str, lost: bool) -> bytes:
+        found = os.lstat(path)
+        kind = f"{found.st_mode} {found.st_rdev}\0".encode()
         if stat.S_ISLNK(found.st_mode):
-            return kind + os.fsencode(path.readlink()) + b"\0"
+            return kind + os.fsencode(os.readlink(path)) + b"\0"  # noqa: PTH115
+        if stat.S_ISDIR(found.st_mode):
+            # What the overlay notes of a folder that was renamed, or that hides another.
+            return kind + b"".join(
+                os.getxattr(path, name) for name in sorted(os.listxattr(path)) if "origin" not in name
+            )
         if not stat.S_ISREG(found.st_mode):
             return kind
         key = (found.st_ino, found.st_mtime_ns, found.st_size)
         if key not in self._read:
-            self._read[key] = hashlib.sha256(path.read_bytes()).digest()
+            self._read[key] = hashlib.sha256(Path(path).read_bytes()).digest()
         return kind + (hashlib.sha256(b"").digest() if lost else self._read[key])
 
 
-def outcome(number: int, picture: Picture, known: set[str], *, first: bool = False) -> tuple[str, str]:
+def comes_up(number: int, picture: Picture, known: set[str], *, first: bool = False) -> tuple[str, str]:
     """A board that starts from it: what is wrong (empty when nothing is), and what became of it.
 
     `first`: of a first deploy, before which there was nothing: then it may be that nothing runs.

@@ -12,6 +12,9 @@ from cross import target, wheels
 
 TARGET = "amd64-bookworm"
 
+CONFIGURATION = '[camera.front]\nsource = "testcard"\nfps = 5\n'
+"""For boards of which several run beside each other: what they see matters, and not how much of it."""
+
 CRASHES = """
 def add_arguments(parser):
     parser.add_argument("--config")

@@ -16,8 +16,8 @@ import pytest
 import releases
 import tracing
 from board import Board
-from cuts import Picture, Pictures, held, journal, outcome
-from releases import CRASHES, TARGET
+from cuts import Picture, Pictures, comes_up, held, journal
+from releases import CONFIGURATION, CRASHES, TARGET
 from service import drop_in, main_pid, show, watch
 from tracing import changes, find_stopped, stopped
 
@@ -85,6 +85,7 @@ def installed(make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layer with the good release, deployed."""
     with Board("first") as board, pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
+        board.write("/etc/vigild/vigild.toml", CONFIGURATION)
         outcome = deploy.deploy(make("good"), Job("pi@first", window_s=40), say)
         assert outcome.good, outcome.detail
         return board.keep(tmp_path_factory.mktemp("installed") / "layer")
@@ -127,7 +128,7 @@ def good(board: Board, make) -> str:
 
 def test_first_detections_reach_a_client_through_the_activated_socket(deployed: Board, make):
     good(deployed, make)
-    assert '"type":"detections"' in deployed.run("timeout 20 vigild watch --json --empty | head -n 40", check=False)
+    assert '"type":"detections"' in deployed.run("timeout 20 vigild watch --json --empty | head -n 10", check=False)
 
 
 def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
@@ -143,7 +144,7 @@ def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
     ("kind", "text", "why"), [("crashes", CRASHES, "active and ready"), ("silent", SILENT, "detections move")]
 )
 def test_a_bad_release_is_put_back(deployed: Board, make, kind: str, text: str, why: str):
-    outcome = deploy.deploy(make(kind, cli__run=text), Job(JOB.host, window_s=15), say)
+    outcome = deploy.deploy(make(kind, cli__run=text), Job(JOB.host, window_s=8), say)
     assert not outcome.good
     assert why in outcome.detail
     good(deployed, make)
@@ -200,7 +201,7 @@ def test_with_a_key_on_the_board_only_bundles_signed_with_it_are_taken(deployed:
 
 
 def test_a_power_cut_while_a_bad_release_is_tried(deployed: Board, make):
-    begin(deployed, make("silent", cli__run=SILENT), "--returning", "--window", "10")
+    begin(deployed, make("silent", cli__run=SILENT), "--returning", "--window", "6")
     deployed.kill()
     deployed.start()
     deployed.wait_for(lambda: journal(deployed)["phase"] == "settled", "the board has decided", 90)
@@ -210,7 +211,7 @@ def test_a_power_cut_while_a_bad_release_is_tried(deployed: Board, make):
 @pytest.mark.skipif(bool(tracing.unavailable()), reason=tracing.unavailable())
 def test_a_deploy_cut_off_where_it_writes_down_and_where_it_switches(installed: Path, make, tmp_path: Path):
     """`make cut-deploy EVERY=1` cuts it off everywhere."""
-    bundle, pictures = changed(make), []
+    bundle, pictures = changed(make), dict[str, Picture]()
     with Board("cut", layers=[installed]) as board, pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
         with deploy.Remote("pi@cut") as remote:
@@ -223,21 +224,19 @@ def test_a_deploy_cut_off_where_it_writes_down_and_where_it_switches(installed: 
             with stream.open("rb") as stdin, stopped(board, receive, stdin=stdin) as pid:
                 for change in changes(board, [pid]):
                     if change.paths[-1:] in (("/opt/vigild/journal.json.new",), ("/opt/vigild/journal.json",)):
-                        pictures += [(str(change), picture) for picture in taking.take(change)]
+                        pictures |= {str(change): picture for picture in taking.take(change)}
             guard = board.wait_for(lambda: find_stopped(board, "vigild-deploy guard"), "the guard waits")
             for change in changes(board, [guard]):
                 if change.call == "rename" and change.paths[-1] == "/opt/vigild/current":
-                    pictures += [(str(change), picture) for picture in taking.take(change)]
+                    pictures |= {str(change): picture for picture in taking.take(change)}
                     break
-    # The last one of each: with the whole journal beside the old one, in its place, and with the link renamed.
-    last: dict[str, Picture] = dict(pictures)
-    moments = ["fsync /opt/vigild/journal.json.new", "write /opt/vigild/journal.json.new"]
-    moments = [next(moment for moment in moments if moment in last)]
-    moments += ["rename /opt/vigild/journal.json.new -> /opt/vigild/journal.json"]
+    # With the whole journal beside the old one, with it in its place, and with the link renamed.
+    journal_is = "/opt/vigild/journal.json"
+    moments = [f"write {journal_is}.new", f"rename {journal_is}.new -> {journal_is}"]
     moments += ["rename /opt/vigild/current.new -> /opt/vigild/current"]
     known = {make("good").release_name(), bundle.release_name()}
     with ThreadPoolExecutor(len(moments)) as pool:
-        came = pool.map(lambda number: outcome(number, last[moments[number]], known), range(len(moments)))
+        came = pool.map(lambda number: comes_up(number, pictures[moments[number]], known), range(len(moments)))
         told = dict(zip(moments, came, strict=True))
     assert not any(fault for fault, _ in told.values()), told
     # What was written down before the cut is gone on with.

@@ -212,21 +212,17 @@ class _Tracer:
             _libc.ptrace(_SYSCALL, pid, None, pass_on)  # fails only when it was killed meanwhile
 
     def close(self) -> None:
-        """Let go of those that are left."""
-        if self._still:
-            _libc.ptrace(_DETACH, self._still, None, 0)
-            self._inside.pop(self._still, None)
-        left = {pid for pid in self._inside if _libc.ptrace(_INTERRUPT, pid, None, None) == 0}
-        while left:
-            try:
-                pid, status = os.waitpid(-1, _WALL | _NOT_OTHER_THREADS)
-            except ChildProcessError:
-                return
-            if os.WIFSTOPPED(status):
-                number = os.WSTOPSIG(status)
-                real = 0 if status >> 16 or number == signal.SIGTRAP | 0x80 else number
-                _libc.ptrace(_DETACH, pid, None, real)
-            left.discard(pid)
+        """Let go of those that are left; one that was killed meanwhile ends only when its tracer has been told."""
+        for pid in list(self._inside):
+            if pid == self._still and _libc.ptrace(_DETACH, pid, None, 0) == 0:
+                continue
+            _libc.ptrace(_INTERRUPT, pid, None, None)
+            with contextlib.suppress(ChildProcessError):
+                _, status = os.waitpid(pid, _WALL)
+                if os.WIFSTOPPED(status):
+                    number = os.WSTOPSIG(status)
+                    own = status >> 16 or number == signal.SIGTRAP | 0x80
+                    _libc.ptrace(_DETACH, pid, None, 0 if own else number)
 
     def _syscall(self, pid: int) -> Change | None:
         info = self._info
