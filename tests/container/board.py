@@ -204,7 +204,10 @@ class Board:
         return self.leader != 0
 
     def _booted(self) -> bool:
-        done = self._enter(["systemctl", "is-system-running"], 10)
+        try:
+            done = self._enter(["systemctl", "is-system-running"], 10)
+        except subprocess.TimeoutExpired:
+            return False  # systemd has much to do
         return done.stdout.strip() in ("running", "degraded")
 
     def console(self) -> str:

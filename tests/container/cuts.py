@@ -68,8 +68,9 @@ def wrong(board: Board, known: set[str]) -> str:
     runs = board.run(f"tr '\\0' ' ' < /proc/{hub}/cmdline")
     if f"/releases/{current}/" not in runs:
         return f"what runs is not {current}: {runs}"
-    if '"type":"detections"' not in board.run("timeout 20 vigild watch --json --empty | head -n 5", check=False):
-        return "no detections reach a client"
+    watched = board.run("timeout 90 vigild watch --json --empty | head -n 5", check=False, timeout_s=120)
+    if '"type":"detections"' not in watched:
+        return f"no detections reach a client: {watched}"
     return ""
 
 
