@@ -26,6 +26,7 @@
 #   make test-board [ARCH=...]  the bundle on such boards: unplugged, heated, short of memory, rebooted
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make cut-deploy [N=20] [SEED=1]                       the power cut at random moments of a deploy to one
+#   make cut-deploy EVERY=1  ... after each system call that changes the board's disk: half an hour
 #   make man         the manual pages, in build/man
 #   make help        this text
 
@@ -110,9 +111,10 @@ test-tflite: $(if $(filter True,$(HAS_TFLITE)),$(TFLITE_VENV)/.ready)
 	  $(call tests,$(TFLITE_VENV)/bin/python,$(RUNTIME_TESTS)),\
 	  @echo "test-tflite skipped: tflite-runtime has no wheel for $$($(PYTHON) --version)")
 
-# The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards.
+# The root of the container is made once (a minute) and kept in ~/.cache/vigild/boards. The tests of a file share a
+# board, and mostly wait for it: two files at a time.
 test-container: setup
-	$(BIN)/python -m pytest tests/container -m "not fleet"
+	$(BIN)/python -m pytest tests/container -m "not fleet" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Ten boards share this machine for four minutes: not in CI.
 test-fleet: setup
@@ -247,7 +249,7 @@ soak-deploy: setup
 
 cut-deploy: N = 20
 cut-deploy: setup
-	$(BIN)/python tests/container/cut_deploy.py -n $(N) --seed $(SEED)
+	$(BIN)/python tests/container/$(if $(EVERY),cut_every.py,cut_deploy.py -n $(N)) --seed $(SEED)
 
 bench: setup
 	PYTHONPATH=tests $(BIN)/python -m bench $(ROWS) $(BENCH)

@@ -26,6 +26,9 @@ WINDOW_S = 60
 
 WAIT_S = 0.5
 
+SWEEP_S = 120
+"""For the guard to end once it has decided: it takes away what no release needs, and nobody can deploy meanwhile."""
+
 
 class Tool:
     """One command line's work."""
@@ -128,9 +131,10 @@ class Tool:
         return 0
 
     def wait(self, name: str) -> int:
-        """Until the journal is settled; tells what changes on the way."""
+        """Until the journal is settled and the guard has ended; tells what changes on the way."""
         told: dict[str, tuple[str, str]] = {}
         shown = ""
+        looks_left = int(SWEEP_S / WAIT_S)
         while True:
             journal = self.guard.load()
             with contextlib.suppress(OSError, ValueError):
@@ -145,7 +149,9 @@ class Tool:
                         told[condition] = key
                         self.say(f"  {state:8} {condition}: {detail}")
             if journal.phase == "settled":
-                return self._verdict(journal, name)
+                looks_left -= 1
+                if looks_left < 0 or self.system.show(GUARD_UNIT).get("ActiveState") != "active":
+                    return self._verdict(journal, name)
             self.system.sleep(WAIT_S)
 
     def _verdict(self, journal: Journal, name: str) -> int:

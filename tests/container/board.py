@@ -46,7 +46,8 @@ _HIERARCHIES = {**{name: name for name in _LIMITING}, "name=systemd": "systemd",
 nspawn would otherwise put all boards' services into the same groups."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_NETS = 250
+NETS = range(200)
+"""Numbers of boards' networks: 10.231.NUMBER.0/30, on an interface named for it."""
 _CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_MKNOD": 27}
 """linux/capability.h; what root in an unprivileged container lacks."""
 
@@ -74,17 +75,22 @@ class Failed(AssertionError):
 
 
 class Board:
-    """See the module. `layers`: folders to lay over the root, topmost first. `disk_mib`: how much may be written."""
+    """See the module. `layers`: folders to lay over the root, topmost first. `disk_mib`: how much may be written.
+    `nets`: the numbers among which its network gets one that is free."""
 
-    def __init__(self, name: str, *, layers: Sequence[Path] = (), disk_mib: int | None = None) -> None:
+    def __init__(
+        self, name: str, *, layers: Sequence[Path] = (), disk_mib: int | None = None, nets: range = NETS
+    ) -> None:
         self.name = name
+        self._nets = nets
         self._layers = [*layers, roots.debian()]
         self._disk_mib = disk_mib
         self._folder = Path()
         self.root = Path()
         """Its file system, seen from here: for writing files before a start, and looking afterwards."""
         self.address = ""
-        self._net = ""
+        self.network = ""
+        """The name of its network, of the interface on this side, and of its control groups."""
         self._nspawn: subprocess.Popen[bytes] | None = None
         self.leader = 0
         """The number of its first process, as seen from here; its files are below /proc/LEADER/root."""
@@ -122,8 +128,8 @@ class Board:
                 "systemd-nspawn",
                 "--quiet",
                 f"--directory={self.root}",
-                f"--machine={self._net}",
-                f"--network-namespace-path=/run/netns/{self._net}",
+                f"--machine={self.network}",
+                f"--network-namespace-path=/run/netns/{self.network}",
                 # What systemd on a board has too: to set up services' networks, and OOMScoreAdjust= below 0.
                 "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
                 "--register=no",
@@ -161,6 +167,18 @@ class Board:
             nspawn.wait(10)
         self._remove_control_groups()
 
+    @property
+    def written(self) -> Path:
+        """What is not as in the layers below; a copy of it (with everything: cp -a) can be a layer itself."""
+        return self._folder / "disk/upper"
+
+    def keep(self, to: Path) -> Path:
+        """Cut the power for good, and make what was written a layer for other boards."""
+        self.kill()
+        _unmount(self.root)
+        shutil.move(self.written, to)
+        return to
+
     def signal(self, number: signal.Signals) -> None:
         """To the first process of the container: systemd itself."""
         os.kill(self.leader, number)
@@ -186,7 +204,10 @@ class Board:
         return self.leader != 0
 
     def _booted(self) -> bool:
-        done = self._enter(["systemctl", "is-system-running"], 10)
+        try:
+            done = self._enter(["systemctl", "is-system-running"], 10)
+        except subprocess.TimeoutExpired:
+            return False  # systemd has much to do
         return done.stdout.strip() in ("running", "degraded")
 
     def console(self) -> str:
@@ -290,17 +311,19 @@ class Board:
         (disk / "upper").mkdir()
         (disk / "work").mkdir()
         lower = ":".join(str(layer) for layer in self._layers)
-        _mount("overlay", self.root, f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'}", "overlay")
+        # Without redirect_dir a folder of a layer could not be renamed, as it can on any other file system.
+        how = f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'},redirect_dir=on"
+        _mount("overlay", self.root, how, "overlay")
         stack.callback(_unmount, self.root)
 
     def _connect(self, stack: contextlib.ExitStack) -> None:
         """A network namespace and a pair of interfaces; making the namespace claims the number."""
-        for number in range(_NETS):
+        for number in self._nets:
             if subprocess.run(["ip", "netns", "add", f"vgb{number}"], capture_output=True).returncode == 0:
                 break
         else:
-            raise RuntimeError(f"all {_NETS} networks for boards are taken; see ip netns list")
-        self._net = net = f"vgb{number}"
+            raise RuntimeError(f"all {len(self._nets)} networks for boards are taken; see ip netns list")
+        self.network = net = f"vgb{number}"
         stack.callback(_quietly, "ip", "netns", "delete", net)
         host, self.address = f"10.231.{number}.1", f"10.231.{number}.2"
         _ip("link", "add", net, "type", "veth", "peer", "name", "host0", "netns", net)
@@ -320,7 +343,7 @@ class Board:
 
     def connect_network(self, connected: bool) -> None:
         """Plug the cable in or out."""
-        _ip("link", "set", self._net, "up" if connected else "down")
+        _ip("link", "set", self.network, "up" if connected else "down")
 
     def _ssh_config(self) -> None:
         known = self._folder / "known_hosts"
@@ -340,7 +363,7 @@ class Board:
             if mounted == "unified" and not (_CGROUPS / mounted).exists():
                 mounted = "."  # version 2 alone
             if mounted is not None and (_CGROUPS / mounted / own.lstrip("/") / "cgroup.procs").exists():
-                groups[mounted] = _CGROUPS / mounted / own.lstrip("/") / self._net
+                groups[mounted] = _CGROUPS / mounted / own.lstrip("/") / self.network
                 groups[mounted].mkdir(exist_ok=True)
         return groups
 

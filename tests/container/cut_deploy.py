@@ -7,7 +7,6 @@ runs, whatever was under way: files half sent, pip half done, the link just rena
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 from board import Board, unavailable  # noqa: E402
+from cuts import SETTLED_S, journal, settled, wrong  # noqa: E402
 
 from cross import bundle as bundles  # noqa: E402
 from cross import deploy, target  # noqa: E402
@@ -29,36 +29,6 @@ from cross.errors import CrossError  # noqa: E402
 
 LONGEST_S = 20.0
 """Of a deploy on a quiet machine, with some seconds to spare: later cuts would find it done."""
-SETTLED_S = 120.0
-
-
-def journal(board: Board) -> dict[str, object]:
-    path = board.root / "opt/vigild/journal.json"
-    found: dict[str, object] = json.loads(path.read_bytes())
-    return found
-
-
-def settled(board: Board) -> bool:
-    return journal(board)["phase"] == "settled" and board.run("systemctl is-active vigild", check=False) == "active\n"
-
-
-def wrong(board: Board, known: set[str]) -> str:
-    """What is not as it has to be; empty when all is well."""
-    current = (board.root / "opt/vigild/current").readlink().name
-    if journal(board)["current"] != current:
-        return f"the journal says {journal(board)['current']}, and current is {current}"
-    if current not in known:
-        return f"{current} was never deployed"
-    if not (board.root / "opt/vigild/releases" / current / "complete.json").is_file():
-        return f"{current} is not whole"
-    hub = board.run("systemctl show -P MainPID vigild").strip()
-    # The command in bin/ leads through the link; the Python that it runs on is the release's own.
-    runs = board.run(f"tr '\\0' ' ' < /proc/{hub}/cmdline")
-    if f"/releases/{current}/" not in runs:
-        return f"what runs is not {current}: {runs}"
-    if '"type":"detections"' not in board.run("timeout 20 vigild watch --json --empty | head -n 20", check=False):
-        return "no detections reach a client"
-    return ""
 
 
 def main() -> int:

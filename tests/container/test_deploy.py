@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import releases
+import tracing
 from board import Board
-from releases import CRASHES, TARGET
+from cuts import Picture, Pictures, comes_up, held, journal
+from releases import CONFIGURATION, CRASHES, TARGET
+from service import drop_in, main_pid, show, watch
+from tracing import changes, find_stopped, stopped
 
 from cross import bundle as bundles
 from cross import deploy, fleet, sign, target, wheels
+from cross.board.layout import GUARD_UNIT
 from cross.bundle import Bundle
 from cross.deploy import Job
 from cross.rollout import Rollout
@@ -73,16 +81,32 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def deployed(make) -> Iterator[Board]:
-    with Board("deploy") as board, pytest.MonkeyPatch.context() as patch:
+def installed(make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer with the good release, deployed."""
+    with Board("first") as board, pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
-        outcome = deploy.deploy(make("good"), JOB, say)
+        board.write("/etc/vigild/vigild.toml", CONFIGURATION)
+        outcome = deploy.deploy(make("good"), Job("pi@first", window_s=40), say)
         assert outcome.good, outcome.detail
+        return board.keep(tmp_path_factory.mktemp("installed") / "layer")
+
+
+@pytest.fixture(scope="module")
+def deployed(installed: Path) -> Iterator[Board]:
+    with Board("deploy", layers=[installed]) as board, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
         yield board
 
 
-def journal(board: Board) -> dict[str, object]:
-    return json.loads((board.root / "opt/vigild/journal.json").read_bytes())
+def begin(board: Board, bundle: Bundle, *options: str) -> None:
+    """What a deploy does until the board decides alone; from there nobody comes back: the laptop is gone."""
+    with deploy.Remote(f"pi@{board.name}") as remote:
+        missing = deploy._prepare(remote, bundle, say)
+        said = remote.run(
+            f"sudo -n python3 -I /run/vigild-deploy/tool receive {' '.join(options)}",
+            stdin=deploy._stream(bundle, missing, None),
+        )
+        assert said.status == 0, said.output
 
 
 def changed(make) -> Bundle:
@@ -104,7 +128,7 @@ def good(board: Board, make) -> str:
 
 def test_first_detections_reach_a_client_through_the_activated_socket(deployed: Board, make):
     good(deployed, make)
-    assert '"type":"detections"' in deployed.run("timeout 20 vigild watch --json --empty | head -n 40", check=False)
+    deployed.run('timeout 50 vigild watch --json --empty | grep -m1 \'"type":"detections"\'')
 
 
 def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
@@ -120,7 +144,7 @@ def test_a_changed_line_sends_one_wheel_and_stays(deployed: Board, make):
     ("kind", "text", "why"), [("crashes", CRASHES, "active and ready"), ("silent", SILENT, "detections move")]
 )
 def test_a_bad_release_is_put_back(deployed: Board, make, kind: str, text: str, why: str):
-    outcome = deploy.deploy(make(kind, cli__run=text), Job(JOB.host, window_s=15), say)
+    outcome = deploy.deploy(make(kind, cli__run=text), Job(JOB.host, window_s=8), say)
     assert not outcome.good
     assert why in outcome.detail
     good(deployed, make)
@@ -177,18 +201,121 @@ def test_with_a_key_on_the_board_only_bundles_signed_with_it_are_taken(deployed:
 
 
 def test_a_power_cut_while_a_bad_release_is_tried(deployed: Board, make):
-    crashing = make("silent", cli__run=SILENT)
-    # From here nobody comes back: the laptop is gone, and then the power.
-    with deploy.Remote(JOB.host) as remote:
-        missing = deploy._prepare(remote, crashing, say)
-        said = remote.run(
-            "sudo -n python3 -I /run/vigild-deploy/tool receive --returning --window 10",
-            stdin=deploy._stream(crashing, missing, None),
-        )
-        assert said.status == 0, said.output
+    begin(deployed, make("silent", cli__run=SILENT), "--returning", "--window", "6")
     deployed.kill()
     deployed.start()
     deployed.wait_for(lambda: journal(deployed)["phase"] == "settled", "the board has decided", 90)
+    good(deployed, make)
+
+
+@pytest.mark.skipif(bool(tracing.unavailable()), reason=tracing.unavailable())
+def test_a_deploy_cut_off_where_it_writes_down_and_where_it_switches(installed: Path, make, tmp_path: Path):
+    """`make cut-deploy EVERY=1` cuts it off everywhere."""
+    bundle, pictures = changed(make), dict[str, Picture]()
+    with Board("cut", layers=[installed]) as board, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIGILD_SSH", f"ssh -F {board.ssh_config}")
+        with deploy.Remote("pi@cut") as remote:
+            missing = deploy._prepare(remote, bundle, say)
+        stream = tmp_path / "stream"
+        stream.write_bytes(b"".join(deploy._stream(bundle, missing, None)))
+        receive = ["python3", "-I", "/run/vigild-deploy/tool", "receive", "--window", "40"]
+        taking = Pictures(board, [installed], tmp_path)
+        with held(board, GUARD_UNIT, "guard"):
+            with stream.open("rb") as stdin, stopped(board, receive, stdin=stdin) as pid:
+                for change in changes(board, [pid]):
+                    if change.paths[-1:] in (("/opt/vigild/journal.json.new",), ("/opt/vigild/journal.json",)):
+                        pictures |= {str(change): picture for picture in taking.take(change)}
+            guard = board.wait_for(lambda: find_stopped(board, "vigild-deploy guard"), "the guard waits")
+            for change in changes(board, [guard]):
+                if change.call == "rename" and change.paths[-1] == "/opt/vigild/current":
+                    pictures |= {str(change): picture for picture in taking.take(change)}
+                    break
+    # With the whole journal beside the old one, with it in its place, and with the link renamed.
+    journal_is = "/opt/vigild/journal.json"
+    moments = [f"write {journal_is}.new", f"rename {journal_is}.new -> {journal_is}"]
+    moments += ["rename /opt/vigild/current.new -> /opt/vigild/current"]
+    known = {make("good").release_name(), bundle.release_name()}
+    with ThreadPoolExecutor(len(moments)) as pool:
+        came = pool.map(lambda number: comes_up(number, pictures[moments[number]], known), range(len(moments)))
+        told = dict(zip(moments, came, strict=True))
+    assert not any(fault for fault, _ in told.values()), told
+    # What was written down before the cut is gone on with.
+    names = [became.rpartition(" ")[2] for _, became in told.values()]
+    assert names == [make("good").release_name(), bundle.release_name(), bundle.release_name()]
+
+
+YEAR_NS, DAY_NS = 365 * 86400 * 10**9, 86400 * 10**9
+
+
+@pytest.fixture
+def jump(deployed: Board, tmp_path: Path) -> Iterator[Any]:
+    """Sets by how much the wall clock of the daemon and of the guard is off: only theirs, because it is no container's
+    own, and setting it would set this machine's."""
+    library, amount = tmp_path / "libclock.so", deployed.root / "var/lib/clock-jump"
+    source = Path(__file__).with_name("clock.c")
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", source, "-o", library]
+    subprocess.run(command, check=True)
+    deployed.push(library, "/usr/local/lib/libclock.so")
+    amount.write_bytes(bytes(8))
+    environment = "Environment=LD_PRELOAD=/usr/local/lib/libclock.so CLOCK_JUMP=/var/lib/clock-jump"
+    for unit in ("vigild.service", GUARD_UNIT):
+        drop_in(deployed, f"[Service]\n{environment}\n", "clock", unit)
+    deployed.run("systemctl restart vigild")
+
+    def by(ns: int) -> None:
+        with amount.open("r+b") as file:  # they have it mapped
+            file.write(ns.to_bytes(8, "little", signed=True))
+
+    yield by
+    for unit in ("vigild.service", GUARD_UNIT):
+        shutil.rmtree(deployed.root / f"etc/systemd/system/{unit}.d")
+    deployed.run("systemctl daemon-reload && systemctl restart vigild")
+    amount.unlink()
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler to make a clock that jumps with")
+def test_a_wall_clock_that_jumps_back_a_year_and_forward_a_day_changes_nothing(deployed: Board, make, jump):
+    def off(message: dict[str, Any], ns: int) -> bool:
+        told = datetime.fromisoformat(message["time"].replace("Z", "+00:00")).timestamp()
+        return abs(told - time.time() - ns / 1e9) < 3600
+
+    pid = main_pid(deployed)
+    client = watch(deployed)
+    for ns in (-YEAR_NS, DAY_NS):
+        jump(ns)
+        beat = show(deployed, "WatchdogTimestampMonotonic")
+        seen = client.collect(lambda message, ns=ns: message["type"] == "detections" and off(message, ns))
+        seen += client.collect("detections")
+        frames = [message["frame"] for message in seen if message["type"] == "detections"]
+        assert frames == sorted(set(frames))
+        assert [message for message in seen if message["type"] == "event"] == []
+        deployed.wait_for(
+            lambda beat=beat: show(deployed, "WatchdogTimestampMonotonic") != beat, "the watchdog is served"
+        )
+    assert (main_pid(deployed), show(deployed, "NRestarts")) == (pid, "0")
+    client.close()
+
+    # In the middle of a trial too: neither is its window over at once, nor does it last for a year.
+    jump(0)
+    window_s, began = 4, time.monotonic()
+    begin(deployed, changed(make), "--returning", "--window", str(window_s))
+    progress = Path(f"/proc/{deployed.leader}/root/run/vigild-deploy/progress.json")
+
+    def looked() -> None:
+        before = progress.stat().st_ino if progress.exists() else 0
+        deployed.wait_for(lambda: progress.exists() and progress.stat().st_ino != before, "the guard has looked")
+
+    looked()
+    guard = main_pid(deployed, GUARD_UNIT)
+    assert "libclock.so" in deployed.run(f"cat /proc/{guard}/maps"), "or it would see no jump"
+    jump(DAY_NS)
+    looked()
+    jump(-YEAR_NS)
+    deployed.wait_for(lambda: journal(deployed)["phase"] != "trying", "the window is over")
+    assert time.monotonic() - began >= window_s
+    deployed.wait_for(lambda: journal(deployed)["phase"] == "settled", "the one before was judged")
+    assert f"not within {window_s} s" in journal(deployed)["reason"]
+    assert not journal(deployed)["ailing"]
     good(deployed, make)
 
 

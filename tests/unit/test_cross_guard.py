@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_cross_gate import GOOD
 
+from cross.board.cli import Tool
 from cross.board.disk import Disk
 from cross.board.gate import Facts
 from cross.board.guard import Guard, unit_links
@@ -278,17 +281,36 @@ def test_notify_reload_is_for_systemd_that_knows_it(rig: Rig):
     assert "vigild.service.d/notify-reload.conf" not in unit_links(units, newer_reload=False)
 
 
+def test_the_verdict_is_told_when_the_guard_has_ended(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    """It sweeps after it has decided, and another deploy would be refused meanwhile."""
+    rig.deploy("new")
+    states = ["active", "active", "inactive"]
+    rig.system.show = lambda unit: {"ActiveState": states.pop(0)}  # type: ignore[method-assign]
+    assert Tool(rig.layout, Disk(), rig.system).wait("new") == 0
+    assert states == []
+    assert "new runs and passed its gate" in capsys.readouterr().out
+
+
+def test_a_guard_that_never_ends_is_not_waited_for_endlessly(rig: Rig):
+    rig.deploy("new")
+    rig.system.show = lambda unit: {"ActiveState": "active"}  # type: ignore[method-assign]
+    assert Tool(rig.layout, Disk(), rig.system).wait("new") == 0
+
+
 # ---- installing
 
 
 def package_of(layout: Layout, code: bytes) -> Package:
     target = {"name": "this", "machines": [], "python": "", "glibc": "0", "system_site_packages": False}
     described = {"format": 1, "version": "1", "target": target, "package": "wheels/v.whl", "pip": "wheels/pip.whl"}
+    pip = io.BytesIO()
+    with zipfile.ZipFile(pip, "w") as archive:
+        archive.writestr("pip/__main__.py", "")
     files = {
         "bundle.json": json.dumps({**described, "requirement": "vigild"}).encode(),
         "lock.txt": b"numpy",
         "wheels/v.whl": code,
-        "wheels/pip.whl": b"pip",
+        "wheels/pip.whl": pip.getvalue(),
         "systemd/vigild.service": b"",
         "systemd/vigild.socket": b"",
         "share/doc/vigild/service.md": b"",
