@@ -24,6 +24,7 @@
 #   make emulate TARGET=...  the bundle installed, and its selftest, on an emulated processor: as root
 #   make board [ARCH=aarch64]  a whole emulated board on this terminal: systemd, a camera; on x86_64 heat that can be set
 #   make test-board [ARCH=...]  the bundle on such boards: unplugged, heated, short of memory, rebooted
+#   make test-board-pages  the commands of the pages "On a Raspberry Pi", "Many boards" ... on an emulated Raspberry Pi
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make cut-deploy [N=20] [SEED=1]                       the power cut at random moments of a deploy to one
 #   make cut-deploy EVERY=1  ... after each system call that changes the board's disk: half an hour
@@ -39,7 +40,7 @@ TFLITE_VENV ?= .venv-tflite
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-faults chaos soak \
+.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-board-pages test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deb deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key emulate board soak-deploy cut-deploy
@@ -122,7 +123,11 @@ test-fleet: setup
 
 # Whole emulated boards; the image of each is made once (4 and 10 minutes, as root) and kept there too.
 test-board: setup
-	VIGILD_BOARD_ARCH='$(if $(filter command line environment,$(origin ARCH)),$(ARCH))' $(BIN)/python -m pytest tests/board_vm
+	VIGILD_BOARD_ARCH='$(if $(filter command line environment,$(origin ARCH)),$(ARCH))' $(BIN)/python -m pytest tests/board_vm -m "not pages"
+
+# What the pages of tasks tell people to type, on one of them and from here.
+test-board-pages: setup
+	$(BIN)/python -m pytest tests/board_vm -m pages
 
 test: lint
 	$(call tests,$(BIN)/python,tests/unit tests/system)

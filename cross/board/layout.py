@@ -33,6 +33,7 @@ class Layout:
         self.config = self.etc / "vigild.toml"
         self.data = root / "var/lib/vigild"
         self.units = root / "etc/systemd/system"
+        self.sysusers = root / "etc/sysusers.d/vigild.conf"
         self.tmpfiles = root / "etc/tmpfiles.d/vigild.conf"
         self.run = root / "run/vigild-deploy"
         self.progress = self.run / "progress.json"

@@ -41,8 +41,10 @@ class Setup:
             self._say("laid down the signing key: from now on this board takes only bundles signed with it")
         self._user_and_folders(package)
         self._configuration(package, configuration)
-        disk.folder(layout.tmpfiles.parent)
-        disk.link(layout.tmpfiles, "/opt/vigild/current/systemd/tmpfiles.conf")
+        # So that systemd's own tools make the user and the folders again, should they go missing.
+        for path in (layout.sysusers, layout.tmpfiles):
+            disk.folder(path.parent)
+            disk.link(path, f"/opt/vigild/current/systemd/{path.parent.stem}.conf")
         for path, target in ((layout.command, "bin/vigild"), (layout.deploy_command, None)):
             disk.folder(path.parent)
             disk.link(path, f"/opt/vigild/current/{target}" if target else f"/opt/vigild/{TOOL}")
@@ -130,7 +132,9 @@ class Setup:
         with Guard(layout, disk, self._system).locked():
             run(["systemctl", "disable", "--quiet", UNIT, SOCKET_UNIT])
             run(["systemctl", "stop", "vigild-retry.service", UNIT, SOCKET_UNIT, "vigild@*.service", "vigild@*.socket"])
-            for path in [*linked_units(layout), *(layout.units / name for name in OWN_UNITS), layout.tmpfiles]:
+            for path in [*linked_units(layout), *(layout.units / name for name in OWN_UNITS)]:
+                disk.remove(path)
+            for path in (layout.sysusers, layout.tmpfiles):
                 disk.remove(path)
             # Of instances that somebody enabled.
             for path in layout.units.glob("*.wants/vigild@*"):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installed import Installed
+from installed import FIGURES, RUNNING, Installed, unavailable
 
 from cross import bundle as bundles
 from cross import target
@@ -20,16 +20,6 @@ from cross.emulation import images, machine
 
 HERE = Path(__file__).parent
 CHOSEN = os.environ.get("VIGILD_BOARD_ARCH", "").split() or list(images.MACHINES)
-
-FIGURES: list[str] = []
-"""Told at the end of the run."""
-
-
-def unavailable(name: str) -> str:
-    kind = images.named(name)
-    if text := machine.cannot_run(kind):
-        return text
-    return "" if images.kept(name) else images.cannot_make(kind)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,9 +41,11 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         FIGURES.append(
             f"{request.param}: ssh lets in {board.uptime_s:.0f} s after power on, with {board.cpu_s:.0f} s of processor"
         )
+        RUNNING.append(board)
         installed = Installed(board, FIGURES)
         installed.install()
         yield installed
+        RUNNING.remove(board)
         cpu_s = board.cpu_s
     FIGURES.append(f"{request.param}: all of it in {time.monotonic() - begun:.0f} s, with {cpu_s:.0f} s of processor")
 
@@ -76,11 +68,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _tells_its_journal(installed: Installed, request: pytest.FixtureRequest) -> Iterator[None]:
+def _tells_its_journal(request: pytest.FixtureRequest) -> Iterator[None]:
     failed = request.session.testsfailed
     yield
-    if request.session.testsfailed > failed:
+    for board in RUNNING if request.session.testsfailed > failed else ():
         try:
-            print(installed.board.run("journalctl --no-pager -n 40 -u vigild -o short-monotonic", check=False))
+            print(board.run("journalctl --no-pager -n 40 -u vigild -u vigild-confirm -o short-monotonic", check=False))
         except (OSError, subprocess.SubprocessError) as error:
             print(f"its journal cannot be read: {error}")

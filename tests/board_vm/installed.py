@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cross.emulation import images, machine
 from cross.emulation.machine import Machine
 from system.harness import Client
 
@@ -27,6 +28,20 @@ WINDOW_S = 400
 
 PATIENCE_S = 180.0
 """To detect a hang; no test claims anything about speed with it."""
+
+FIGURES: list[str] = []
+"""Told at the end of the run."""
+
+RUNNING: list[Machine] = []
+"""What each of them says of itself is shown when a test fails."""
+
+
+def unavailable(name: str) -> str:
+    """Why such a board cannot be emulated here; empty when it can."""
+    kind = images.named(name)
+    if text := machine.cannot_run(kind):
+        return text
+    return "" if images.kept(name) else images.cannot_make(kind)
 
 
 class Installed:

@@ -20,6 +20,7 @@ from vigild.config.schema import ModelConfig
 from vigild.fleet.slot import SlotState
 from vigild.fleet.takeover import NotReplaced
 from vigild.hub import answers
+from vigild.hub.progress import progress
 from vigild.ipc import messages as ipc
 from vigild.ipc.progress import Stage
 from vigild.wire import messages as wire
@@ -50,6 +51,18 @@ def test_a_slot_goes_from_starting_to_serving() -> None:
     world.gives()
     assert slot.state is SlotState.SERVING
     assert world.results() == [1] and world.status() == "ok"
+
+
+def test_nobody_waits_for_results_of_a_detector_that_still_loads() -> None:
+    """Of a camera that opens late the daemon is ready before: systemd's watchdog would end it for a slow start."""
+    world = World()
+    world.behave = False
+    world.hub.start()
+    world.works(world.camera())
+    told = progress(world.hub.state())
+    assert (told.idle, told.repair) == (None, "no detector yet")
+    world.works(world.detector())
+    assert progress(world.hub.state()).repair is None
 
 
 def test_a_killed_detector_is_back_at_once_and_clients_are_told() -> None:

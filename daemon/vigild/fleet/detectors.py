@@ -154,8 +154,11 @@ class Detectors:
 
     @property
     def expected_to_work(self) -> bool:
-        """Whether results ought to come: at least one runs and is not just being started again."""
-        return any(slot.process is not None and not slot.down for slot in self.slots)
+        """Whether results ought to come: at least one has its model and is not just being started again.
+
+        One that still loads has limits of its own (`deadlines`), longer than the watchdog's.
+        """
+        return any(slot.process is not None and slot.ready is not None and not slot.down for slot in self.slots)
 
     # ---- replacing
 
