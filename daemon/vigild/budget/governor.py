@@ -2,6 +2,7 @@
 
     state = begin(unit="int8-300, 4 threads, xnnpack")
     state, action = step(state, plan, heat, now)      # once a second; more often does nothing
+    state, action = glance(state, plan, heat, now)    # in between: only what other programs suddenly take
     action.point, action.cameras, action.rate, action.moves
 
 Modelled on the kernel's power allocator (drivers/thermal/gov_power_allocator.c): every PERIOD_S, load = what is
@@ -12,7 +13,8 @@ cannot wind up, and a grant that is divided among the actors. Differences:
   load is cut as if the die answered weakly and added as if it answered strongly.
 * The integral is an observer (`observer`): it attributes to the room what the load that really ran does not explain,
   and extrapolates it by AHEAD_S, so that the governor acts before the limit.
-* What other programs take of the processor is known before the sensor knows of it (`foreign`), and given up at once.
+* What other programs take of the processor is known before the sensor knows of it (`foreign`), and given up at once:
+  where a core can warm the die by more than a degree a second, between two steps (`glance`).
 * What was asked a moment ago and has not yet reached the sensor is not asked again (a Smith predictor with the die's
   time constant).
 * The load is changed when the temperature foretold leaves a band around the target, not all the time: each change
@@ -37,7 +39,7 @@ from vigild.budget.governor_state import Action, Heat, Plan, State
 from vigild.budget.sensing import Sensing, judge
 from vigild.budget.thermal_model import ThermalModel
 
-__all__ = ["PERIOD_S", "Action", "Heat", "Plan", "State", "begin", "step"]
+__all__ = ["PERIOD_S", "Action", "Heat", "Plan", "State", "begin", "glance", "step"]
 
 PERIOD_S = 1.0
 """A controller that is called faster than its period over-reacts."""
@@ -84,6 +86,31 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     cause = _cause(state, plan, heat, why)
     moves += _moves(before, state, plan, cause)
     return state, _action(state, plan, heat, tuple(moves), cause)
+
+
+def glance(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
+    """Between two steps, with the plan of the last one. Of `heat` it looks at `foreign`, of the last half second or so.
+
+    When that has jumped, the rate goes down to what the last step would have made it, had it known; to the floor of the
+    rung at the most. All else is left to the step: nothing is raised or learned here, and no rung given up.
+    """
+    seen = state.observer is not None and not state.sensing.lost and state.rung < len(plan.ladder.rungs)
+    if plan.celsius is None or not seen or not math.isfinite(heat.foreign):
+        return state, _action(state, plan, heat, ())
+    before = state
+    others = foreign.glance(state.foreign, heat.foreign, plan.ladder.full_load, now)
+    if others is not state.foreign:
+        state = msgspec.structs.replace(state, foreign=others)
+    if others.load <= before.foreign.load:
+        return state, _action(state, plan, heat, ())
+    rung = plan.ladder.rungs[state.rung]
+    load = max(_by_temperature(state, plan, state.load)[0], rung.floor_load)
+    if state.load - load < climbing.CHANGE_PART * state.load:
+        return state, _action(state, plan, heat, ())
+    state = msgspec.structs.replace(state, load=load, rate=rung.rate(load), acted_at=now)
+    state = msgspec.structs.replace(state, limited=_limited(state, plan))
+    cause = f"other programs take more of the processor; {_cause(state, plan, heat, '')}"
+    return state, _action(state, plan, heat, tuple(_moves(before, state, plan, cause)), cause)
 
 
 # ---- following
