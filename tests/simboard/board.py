@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 
 from vigild.budget.operating_points import OperatingPoint
 
+MEASURED_S = 2.0
+"""Over which the daemon counts its frames."""
 FIRMWARE_SOFT, FIRMWARE_HARD = 80.0, 85.0
 """°C between which a Pi's firmware slows the ARM cores progressively (raspberrypi/documentation,
 frequency-management.adoc)."""
@@ -81,6 +83,10 @@ class Board:
         """What other programs keep busy all the time."""
         self.bursts: tuple[float, float, float] = (0.0, 1.0, 10.0)
         """And now and then: (cores, for so many seconds, of every so many)."""
+        self.foreign_s = 0.0
+        """CPU seconds that they have taken so far."""
+        self.frames = 0.0
+        """Inferred so far."""
         self.seconds = 0.0
         self.fan_level = 0
         self.board = room + physics.idle_watts * self.r_board
@@ -91,19 +97,9 @@ class Board:
         """Frames a second that were really inferred in the last step."""
         self.clock = 1.0
         self._random = random.Random(seed)
-        self._rates: deque[float] = deque([0.0], maxlen=4)
+        self._counted: deque[tuple[float, float]] = deque([(0.0, 0.0)])
+        """(seconds, frames) of the last MEASURED_S."""
         self._stuck: float | None = None
-        self._foreign: deque[float] = deque([0.0], maxlen=2)
-
-    @property
-    def foreign_watts(self) -> float:
-        return self.foreign_now * self.physics.work_watts / self.physics.cores
-
-    @property
-    def foreign_now(self) -> float:
-        """Cores."""
-        cores, on_s, every_s = self.bursts
-        return self.foreign_cores + (cores if self.seconds % every_s < on_s else 0.0)
 
     @property
     def r_board(self) -> float:
@@ -111,31 +107,51 @@ class Board:
             return self.physics.r_board
         return self.physics.fan[self.fan_level - 1][1]
 
-    def step(self, point: OperatingPoint, rate: float) -> None:
-        """STEP_S with the detector asked for `rate` frames a second of `point`."""
+    @property
+    def foreign_now(self) -> float:
+        """Cores that other programs keep busy at this moment."""
+        cores, on_s, every_s = self.bursts
+        return self.foreign_cores + (cores if self.seconds % every_s < on_s else 0.0)
+
+    def foreign_ahead(self, seconds: float) -> float:
+        """CPU seconds that other programs take in the next so many."""
+        cores, on_s, every_s = self.bursts
+
+        def burst_s(until: float) -> float:
+            return until // every_s * on_s + min(until % every_s, on_s)
+
+        return self.foreign_cores * seconds + cores * (burst_s(self.seconds + seconds) - burst_s(self.seconds))
+
+    def step(self, point: OperatingPoint, rate: float, seconds: float = STEP_S) -> None:
+        """So many seconds, STEP_S at the most, with the detector asked for `rate` frames a second of `point`."""
         physics = self.physics
         span = FIRMWARE_HARD - FIRMWARE_SOFT
         over = min(max((self.die - FIRMWARE_SOFT) / span, 0.0), 1.0) if self.firmware else 0.0
         self.clock = 1.0 - (1.0 - physics.slowest) * over
         self.rate = min(rate, point.capacity_fps * self.clock)
         busy = min(self.rate * point.cost * physics.cpu_s / self.clock, physics.cores)
+        foreign_s = self.foreign_ahead(seconds)
         # At a lower clock the voltage is lower too: a busy core takes about the square of the clock.
-        work = physics.work_watts * busy / physics.cores * self.clock**2 + self.foreign_watts
+        watts_a_core = physics.work_watts / physics.cores
+        work = watts_a_core * (busy * self.clock**2 + foreign_s / seconds)
         self.watts = physics.idle_watts + work
         self._fan()
-        self._settle(work)
-        self._rates.append(self.rate)
-        self._foreign.append(self.foreign_now)
-        self.seconds += self.STEP_S
-        lag = math.exp(-self.STEP_S / max(physics.lag_s, 1e-3))
+        self._settle(work, seconds)
+        self.frames += self.rate * seconds
+        self.foreign_s += foreign_s
+        self.seconds += seconds
+        self._counted.append((self.seconds, self.frames))
+        while self.seconds - self._counted[1][0] > MEASURED_S - 1e-6:
+            self._counted.popleft()
+        lag = math.exp(-seconds / max(physics.lag_s, 1e-3))
         self.seen = self.die + (self.seen - self.die) * lag
 
-    def _settle(self, work: float) -> None:
+    def _settle(self, work: float, seconds: float) -> None:
         physics, r_board = self.physics, self.r_board
         board_end = self.room + (physics.idle_watts + work) * r_board
-        self.board = board_end + (self.board - board_end) * math.exp(-self.STEP_S / (r_board * physics.c_board))
+        self.board = board_end + (self.board - board_end) * math.exp(-seconds / (r_board * physics.c_board))
         die_end = self.board + (physics.chip_idle_watts + work) * physics.r_die
-        self.die = die_end + (self.die - die_end) * math.exp(-self.STEP_S / (physics.r_die * physics.c_die))
+        self.die = die_end + (self.die - die_end) * math.exp(-seconds / (physics.r_die * physics.c_die))
 
     def _fan(self) -> None:
         trips = [trip for trip, _ in self.physics.fan]
@@ -168,19 +184,16 @@ class Board:
             found.add("throttled")
         return frozenset(found)
 
-    def foreign_fps(self) -> float:
-        """What other programs kept busy in the last second, as frames of the first operating point."""
-        return sum(self._foreign) / len(self._foreign) / self.physics.cpu_s
-
     def measured_fps(self) -> float:
-        """As the daemon counts it: over the last two seconds."""
-        return sum(self._rates) / len(self._rates)
+        """As the daemon counts it: over MEASURED_S."""
+        at, frames = self._counted[0]
+        return (self.frames - frames) / (self.seconds - at) if self.seconds > at else 0.0
 
     def watts_of(self, point: OperatingPoint, rate: float) -> float:
         """What the board takes at the full clock."""
         physics = self.physics
         busy = min(min(rate, point.capacity_fps) * point.cost * physics.cpu_s, physics.cores)
-        return physics.idle_watts + physics.work_watts * busy / physics.cores + self.foreign_watts
+        return physics.idle_watts + physics.work_watts * (busy + self.foreign_now) / physics.cores
 
     def peak_if_kept(self, point: OperatingPoint, rate: float) -> float:
         """The highest die temperature if `rate` ran for ever from now on, in this room, without the firmware's help."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from vigild.board.pace import NEAR_CELSIUS
 from vigild.budget import governor
 from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, OperatingPoint, build
 
@@ -33,6 +34,10 @@ class Controller(Protocol):
 
     def step(self, sight: Sight, now: float) -> Order: ...
 
+    def glance(self, foreign: float, now: float) -> Order:
+        """Between two steps, `drive.GLANCE_S` apart. `foreign`: as in Sight, the lesser of the last two such spans."""
+        ...
+
 
 def ladder_of(points: tuple[OperatingPoint, ...], wanted: tuple[float, ...], min_fps: float = 1.0) -> Ladder:
     """Everything may be given up; the first camera is the most important."""
@@ -51,8 +56,13 @@ class Governed:
         self.plan = governor.Plan(ladder=ladder_of(points, wanted, min_fps), celsius=budget)
         self.state = governor.begin(str(points[0]))
         self.moves: list[tuple[float, str, str]] = []
+        self._near = False
+        """The daemon looks that often only near its budget."""
+        self._order = Order(points[0], 0.0)
 
     def step(self, sight: Sight, now: float) -> Order:
+        budget = self.plan.celsius
+        self._near = sight.celsius is not None and budget is not None and sight.celsius >= budget - NEAR_CELSIUS
         heat = governor.Heat(
             celsius=sight.celsius,
             sensor="cpu-thermal",
@@ -61,8 +71,19 @@ class Governed:
             foreign=sight.foreign,
         )
         self.state, action = governor.step(self.state, self.plan, heat, now)
+        return self._ordered(action, now)
+
+    def glance(self, foreign: float, now: float) -> Order:
+        if not self._near:
+            return self._order
+        heat = governor.Heat(celsius=None, sensor="cpu-thermal", foreign=foreign)
+        self.state, action = governor.glance(self.state, self.plan, heat, now)
+        return self._ordered(action, now)
+
+    def _ordered(self, action: governor.Action, now: float) -> Order:
         self.moves += [(now, move.kind, move.reason) for move in action.moves]
-        return Order(action.point, action.rate)
+        self._order = Order(action.point, action.rate)
+        return self._order
 
 
 class Constant:
@@ -72,6 +93,9 @@ class Constant:
         self.name, self.firmware, self._order = name, firmware, Order(point, rate)
 
     def step(self, sight: Sight, now: float) -> Order:
+        return self._order
+
+    def glance(self, foreign: float, now: float) -> Order:
         return self._order
 
 
@@ -89,4 +113,7 @@ class Switch:
                 self._on = False
             elif sight.celsius <= self._budget - self._hysteresis:
                 self._on = True
+        return Order(self._point, self._rate if self._on else 0.0)
+
+    def glance(self, foreign: float, now: float) -> Order:
         return Order(self._point, self._rate if self._on else 0.0)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 from simboard.board import Board, Physics
 from simboard.controllers import Controller, Governed, Order, Sight, ladder_of
 from simboard.scenarios import Change, Scenario
+from vigild.board.pace import SENSORS_NEAR_S
 from vigild.budget.operating_points import Ladder, Rung
 
+GLANCE_S = SENSORS_NEAR_S
+"""Between two looks at other programs; a controller decides every second."""
+GLANCES = round(1 / GLANCE_S)
+TICK_S = 0.01
+"""In which the kernel counts their time (proc(5), /proc/stat)."""
 SETTLING_S = 60.0
 """Overshoot counts from here on."""
 GONE_CELSIUS = 1.0
@@ -28,9 +35,13 @@ class Trace:
     ladder: Ladder
     seconds: list[float] = field(default_factory=list)
     die: list[float] = field(default_factory=list)
+    """°C, the highest within the second."""
     rate: list[float] = field(default_factory=list)
     """Frames a second that were inferred."""
     orders: list[Order] = field(default_factory=list)
+    """At the end of the second."""
+    changes: list[int] = field(default_factory=list)
+    """How many others there were since the second before."""
     full_fits: list[bool] = field(default_factory=list)
     """Whether all the work, from now on for ever, would stay within the budget, and anybody can see that it does."""
     moves: list[tuple[float, str, str]] = field(default_factory=list)
@@ -45,21 +56,28 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
     board = Board(physics, scenario.room, seed, firmware=controller.firmware)
     board.fan_works = scenario.fan_works
     trace = Trace(scenario, physics, controller.name, ladder_of(physics.points, scenario.wanted_fps))
-    changes = list(scenario.changes)
+    weather = _Weather(board, list(scenario.changes))
     full = min(sum(scenario.wanted_fps), physics.points[0].capacity_fps)
+    order = Order(physics.points[0], 0.0)
     for second in range(int(scenario.seconds)):
-        while changes and changes[0][0] <= second:
-            changes.pop(0)[1](board)
-        sight = Sight(board.read(), board.flags(), board.measured_fps(), board.foreign_fps())
-        order = controller.step(sight, float(second))
-        inferred = 0.0
-        for _ in range(2):
-            board.step(order.point, order.rate)
-            inferred += board.rate * Board.STEP_S
+        weather.until(float(second))
+        hottest, changes, frames = board.die, 0, board.frames
+        for look in range(GLANCES):
+            now = second + look * GLANCE_S
+            lately = min(weather.foreign_fps(1), weather.foreign_fps(1, before=1))
+            order, before = controller.glance(lately, now), order
+            changes += order != before
+            if look == 0:
+                sight = Sight(board.read(), board.flags(), board.measured_fps(), weather.foreign_fps(GLANCES))
+                order, before = controller.step(sight, now), order
+                changes += order != before
+            weather.pass_on(now + GLANCE_S, order)
+            hottest = max(hottest, board.die)
         trace.seconds.append(float(second))
-        trace.die.append(board.die)
-        trace.rate.append(inferred)
+        trace.die.append(hottest)
+        trace.rate.append(board.frames - frames)
         trace.orders.append(order)
+        trace.changes.append(changes)
         trace.full_fits.append(
             board.sensor_works
             and board.peak_if_kept(physics.points[0], full) <= physics.budget - GONE_CELSIUS
@@ -68,6 +86,51 @@ def run(physics: Physics, scenario: Scenario, controller: Controller, seed: int 
     if isinstance(controller, Governed):
         trace.moves = controller.moves
     return trace
+
+
+class _Weather:
+    """What happens to the board, at its own moments, and what can be counted of other programs."""
+
+    def __init__(self, board: Board, changes: list[tuple[float, Change]]) -> None:
+        self._board = board
+        self._changes = changes
+        self._now = 0.0
+        self._order = Order(board.physics.points[0], 0.0)
+        self._ticks: deque[int] = deque([0], maxlen=GLANCES + 1)
+        """That other programs have taken, at the last looks."""
+
+    def until(self, now: float) -> None:
+        """What is due."""
+        while self._changes and self._changes[0][0] <= now:
+            self._changes.pop(0)[1](self._board)
+
+    def pass_on(self, until: float, order: Order) -> None:
+        """Time goes on to this moment. The board works in its own steps, cut short where something happens."""
+        if order != self._order:
+            self._work(self._now)
+            self._order = order
+        while self._changes and self._changes[0][0] < until:
+            at = self._changes[0][0]
+            self._work(at)
+            self.until(at)
+        if until % Board.STEP_S == 0:
+            self._work(until)
+        self._now = until
+        board = self._board
+        self._ticks.append(int((board.foreign_s + board.foreign_ahead(until - board.seconds)) / TICK_S))
+
+    def _work(self, until: float) -> None:
+        if until > self._board.seconds:
+            self._board.step(self._order.point, self._order.rate, until - self._board.seconds)
+
+    def foreign_fps(self, looks: int, before: int = 0) -> float:
+        """What other programs kept busy in the time of so many looks, as frames of the first operating point."""
+        last = len(self._ticks) - 1 - before
+        first = max(last - looks, 0)
+        if last <= first:
+            return 0.0
+        cores = (self._ticks[last] - self._ticks[first]) * TICK_S / ((last - first) * GLANCE_S)
+        return cores / self._board.physics.cpu_s
 
 
 def shifted(scenario: Scenario, celsius: float) -> Scenario:
@@ -84,6 +147,12 @@ def shifted(scenario: Scenario, celsius: float) -> Scenario:
 
     changes = tuple((second, moved(change)) for second, change in scenario.changes)
     return replace(scenario, room=scenario.room + celsius, changes=changes)
+
+
+def delayed(scenario: Scenario, seconds: float, after_s: float) -> Scenario:
+    """Its changes so much later, and an end so long after the last of them."""
+    changes = tuple((at + seconds, change) for at, change in scenario.changes)
+    return replace(scenario, seconds=changes[-1][0] + after_s, changes=changes)
 
 
 def overshoot(trace: Trace) -> float:
@@ -106,8 +175,7 @@ def changes_a_minute(trace: Trace) -> float:
         first, last = int(start + STEADY_AFTER_S), int(end)
         if last - first < 120:
             continue
-        orders = trace.orders[first:last]
-        count = sum(before != after for before, after in itertools.pairwise(orders))
+        count = sum(trace.changes[first + 1 : last])
         worst = max(worst, count * 60.0 / (last - first))
     return worst
 

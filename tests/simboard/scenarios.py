@@ -26,6 +26,8 @@ class Scenario:
     """False: so little is left that a tenth of a degree decides."""
     supply: bool = False
     """It is about flags, after which the governor waits on purpose: the time back is shown, not judged."""
+    sudden: bool = False
+    """The changes may come at any moment of the second between two decisions: what comes of it is tried as well."""
     profiles: tuple[str, ...] = field(default=("pi4", "pi4-case", "pi5", "pi5-fan"))
 
 
@@ -61,10 +63,13 @@ SCENARIOS = {
         "other program", 5400, 26.0, ((1800, _set("foreign_cores", 0.25)), (3600, _set("foreign_cores", 0.0)))
     ),
     "a core goes": Scenario(
-        "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), profiles=("pi5",)
+        "a core goes", 3600, 26.0, ((1800, _set("foreign_cores", 1.0)),), sudden=True, profiles=("pi5",)
     ),
     "program in bursts": Scenario(
         "program in bursts", 3600, 26.0, ((1800, _set("bursts", (0.5, 2.0, 15.0))),), profiles=BARE, judge_work=False
+    ),
+    "short bursts": Scenario(
+        "short bursts", 3600, 26.0, ((1800, _set("bursts", (2.0, 0.2, 3.7))),), profiles=BARE, judge_work=False
     ),
     "hardly anything left": Scenario(
         "hardly anything left", 9000, 22.0,

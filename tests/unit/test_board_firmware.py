@@ -107,6 +107,19 @@ def test_vcgencmd_runs_at_most_once_a_second(tmp_path: Path) -> None:
     firmware.close()
 
 
+def test_the_mailbox_is_asked_once_a_second_however_often_the_sensors_are_read(tmp_path: Path) -> None:
+    asked: list[Path] = []
+
+    def mailbox(device: Path) -> Said:
+        asked.append(device)
+        return Said(len(asked))
+
+    firmware = Firmware(raspberry_pi_4(tmp_path), mailbox, Starts("exit 1"))
+    said = [firmware.poll(tick * S // 4, near=True) for tick in range(40)]
+    assert len(asked) == 10
+    assert said == [Said(tick // 4 + 1) for tick in range(40)], "what was said holds meanwhile"
+
+
 def test_a_vcgencmd_that_hangs_is_killed_and_left_alone_for_a_while(tmp_path: Path) -> None:
     starts = Starts("exec sleep 600")
     firmware = Firmware(raspberry_pi_4(tmp_path), no_mailbox, starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,10 +37,16 @@ rates = st.one_of(st.none(), st.floats(0, 40))
 heats = st.builds(Heat, celsius=celsius, flags=flags, measured_fps=rates, foreign=foreign)
 runs = st.lists(st.tuples(heats, st.integers(1, 15)), min_size=1, max_size=15)
 """A reading and for how many seconds it stays."""
+glimpses = st.lists(st.lists(foreign, max_size=3), max_size=20)
+"""What is seen of other programs between two steps; the second after the last begins with the first again."""
 
 
 def load_of(action: Action) -> float:
     return action.rate * action.point.cost
+
+
+def order_of(action: Action) -> tuple[object, ...]:
+    return action.rate, action.point, action.cameras
 
 
 def seconds_of(run: list[tuple[Heat, int]]) -> list[Heat]:
@@ -47,9 +54,9 @@ def seconds_of(run: list[tuple[Heat, int]]) -> list[Heat]:
 
 
 @settings(deadline=None, max_examples=80)
-@given(runs)
+@given(runs, glimpses)
 def test_never_off_the_ladder_never_up_while_too_hot_never_up_twice_within_the_dwell(
-    run: list[tuple[Heat, int]],
+    run: list[tuple[Heat, int]], seen: list[list[float]]
 ) -> None:
     state = governor.begin("unit")
     before: Action | None = None
@@ -60,27 +67,41 @@ def test_never_off_the_ladder_never_up_while_too_hot_never_up_twice_within_the_d
         assert (action.point, action.cameras) == (rung.point, rung.cameras)
         assert rung.floor_fps - 1e-9 <= action.rate <= rung.full_fps + 1e-9
         assert math.isfinite(state.load)
-        if before is not None and (action.rate, action.point, action.cameras) != (
-            before.rate,
-            before.point,
-            before.cameras,
-        ):
+        if before is not None and order_of(action) != order_of(before):
             up = load_of(action) > load_of(before) + 1e-9
             if up:
                 assert heat.celsius is not None and heat.celsius <= BUDGET
                 assert second - acted_at >= DWELL
             acted_at = second
+        for at, taken in enumerate(seen[second % len(seen)] if seen else [], 1):
+            before, last, now = action, state, second + at / 4
+            state, action = governor.glance(state, PLAN, Heat(celsius=None, foreign=taken), now)
+            assert state.rung == last.rung
+            assert rung.floor_fps - 1e-9 <= action.rate <= before.rate
+            assert math.isfinite(state.load) and state.load <= last.load
+            if order_of(action) != order_of(before):
+                acted_at = now
+                assert [move.kind for move in action.moves] == ["rate_cut"]
+            else:
+                assert action.moves == ()
+            # Only a step learns.
+            kept = {"load": last.load, "rate": last.rate, "limited": last.limited, "acted_at": last.acted_at}
+            assert msgspec.structs.replace(state, foreign=last.foreign, **kept) == last
         before = action
 
 
 @settings(deadline=None, max_examples=25)
-@given(runs, st.floats(25, BUDGET - 12))
-def test_it_always_comes_back_to_all_the_work(run: list[tuple[Heat, int]], cool: float) -> None:
+@given(runs, glimpses, st.floats(25, BUDGET - 12))
+def test_it_always_comes_back_to_all_the_work(
+    run: list[tuple[Heat, int]], seen: list[list[float]], cool: float
+) -> None:
     """After anything, a board that stays cool without flags: the sensor's noise, so that it is not taken for stuck."""
     state = governor.begin("unit")
     now = 0.0
     for heat in seconds_of(run):
         state, _ = governor.step(state, PLAN, heat, now)
+        for at, taken in enumerate(seen[int(now) % len(seen)] if seen else [], 1):
+            state, _ = governor.glance(state, PLAN, Heat(celsius=None, foreign=taken), now + at / 4)
         now += 1
     for second in range(900):
         rung = LADDER.rungs[state.rung]
@@ -164,6 +185,61 @@ def test_what_another_program_takes_is_given_up_before_the_sensor_knows_of_it() 
     assert after(4.0) < 0.85
     assert after(0.5, 0.5) > 0.95
     assert after(4.0, 0.0, 0.0) < 0.85, "it is not at once believed to be gone"
+
+
+def hot_after(*glances: tuple[float, float]) -> tuple[State, Action]:
+    """A board at its budget, and then (seconds after the last step, what other programs take)."""
+    state, actions = drive_hot(74.5, 600)
+    action = actions[-1]
+    for after, taken in glances:
+        heat = Heat(celsius=None, sensor="cpu-thermal", foreign=taken)
+        state, action = governor.glance(state, PLAN, heat, 599.0 + after)
+    return state, action
+
+
+def test_what_another_program_suddenly_takes_is_given_up_between_two_steps_and_told() -> None:
+    calm, before = hot_after()
+    state, action = hot_after((0.25, 0.0), (0.5, 4.0))
+    assert action.rate < 0.85 * before.rate
+    assert action.limited and action.degraded
+    assert re.fullmatch(
+        r"from \d+\.\d to \d+\.\d fps: other programs take more of the processor; "
+        r"cpu-thermal 74\.\d °C, [+-]\d\.\d\d °C/s, budget 75 °C",
+        action.moves[0].reason,
+    )
+    assert (state.observer, state.model, state.stepped_at) == (calm.observer, calm.model, calm.stepped_at)
+    later, _ = governor.step(state, PLAN, Heat(celsius=74.5, measured_fps=state.rate, foreign=4.0), 600.0)
+    assert later.rate == pytest.approx(state.rate, rel=0.1), "the next step knows it already"
+
+
+@pytest.mark.parametrize(
+    "glances", [((0.25, 0.5),), ((0.25, math.nan), (0.5, math.inf)), ((0.25, 0.0), (0.5, 0.1), (0.75, 0.0))]
+)
+def test_a_glance_at_little_or_at_nonsense_changes_nothing(glances: tuple[tuple[float, float], ...]) -> None:
+    calm, before = hot_after()
+    state, action = hot_after(*glances)
+    assert state == calm
+    assert action.rate == before.rate and not action.moves
+
+
+def test_a_jump_that_is_seen_in_parts_is_one() -> None:
+    """Two would be a program that comes and goes, of which only a part is counted on."""
+    state, _ = hot_after((0.25, 2.5), (0.5, 4.0))
+    assert state.foreign.load == 4.0
+    assert state.foreign.restless_until == -math.inf
+
+
+def test_without_a_budget_or_a_sensor_a_glance_decides_nothing() -> None:
+    state, _ = drive_hot(74.5, 600)
+    heat = Heat(celsius=None, foreign=10.0)
+    assert governor.glance(state, Plan(ladder=LADDER, celsius=None), heat, 599.5)[0] == state
+    blind = state
+    for second in range(600, 610):
+        blind, _ = governor.step(blind, PLAN, Heat(celsius=None), float(second))
+    assert blind.sensing.lost
+    assert governor.glance(blind, PLAN, heat, 609.5)[0] == blind
+    new = governor.begin("unit")
+    assert governor.glance(new, PLAN, heat, 0.0)[0] == new
 
 
 def test_a_lower_budget_acts_at_once() -> None:

@@ -8,6 +8,6 @@
 `board`, `reader`      the way in: what is found once, what is read again and again
 `pace`                 how often: pure decisions
 `tree`                 a sensor is an attribute that is a file, declared in a line
-`thermal`, `sensors`, `firmware`, `frequency`, `cpu_time`, `memory`, `cgroup`, `pressure`, `identity`
+`thermal`, `sensors`, `firmware`, `frequency`, `cpu_time`, `glance`, `memory`, `cgroup`, `pressure`, `identity`
                        the files themselves
 """

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from vigild.board.tree import Trouble, fetch
 
 LEAST_S = 0.5
-"""Between two looks: ticks are too coarse for less."""
+"""Between two looks: a tick more or less is then a fiftieth of a core."""
 
 _BUSY, _STOLEN = (0, 1, 2, 5, 6), 7
 """Of the line "cpu": user, nice, system, irq, softirq; and what a hypervisor took away, which warms other cores than
@@ -44,7 +44,9 @@ class Busy(NamedTuple):
 class CpuTime:
     """Remembers what was counted the last time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, least_s: float = LEAST_S) -> None:
+        """`least_s`: between two looks; asked sooner it gives the same again."""
+        self._least_ns = least_s * 1e9
         self._here = str(root) == "/"
         self._proc = "/proc" if self._here else f"{root}/proc"
         self._ticks_s = os.sysconf("SC_CLK_TCK")
@@ -59,7 +61,7 @@ class CpuTime:
 
         `pids`: the own processes. A tree without /proc (a test's) knows nothing.
         """
-        if self._at_ns is not None and now_ns - self._at_ns < LEAST_S * 1e9:
+        if self._at_ns is not None and now_ns - self._at_ns < self._least_ns:
             return self._found
         everyone = self._everyone_s()
         own = {pid: used for pid in pids if (used := self._of_s(pid)) is not None}

@@ -31,6 +31,8 @@ FLAGS = {0: "under_voltage", 1: "frequency_capped", 2: "throttled", 3: "soft_tem
 """The bit for now; SINCE_START further up: since the board's start."""
 SINCE_START = 16
 
+MAILBOX_EVERY_S = 0.9
+"""Once a second, less the tenth by which a round of the hub may be early: the firmware has other things to do."""
 VCGENCMD_EVERY_S = 5.0
 VCGENCMD_EVERY_NEAR_S = 1.0
 """Near a limit. A process takes some milliseconds to start."""
@@ -121,6 +123,8 @@ class Firmware:
         self._mailbox = mailbox
         self._start = start
         self._mailbox_from_ns = 0
+        self._answered_ns: int | None = None
+        """When the mailbox did; None: it does not."""
         self._process: subprocess.Popen[bytes] | None = None
         self._started_ns: int | None = None
         self._vcgencmd_from_ns = 0
@@ -132,6 +136,9 @@ class Firmware:
         """What it said last; None: it does not answer, or has not yet. `near`: a limit is near, so ask often."""
         if not self._is_pi:
             return None
+        if self._answered_ns is not None and now_ns - self._answered_ns < MAILBOX_EVERY_S * 1e9:
+            return self._said
+        self._answered_ns = None
         if now_ns >= self._mailbox_from_ns:
             try:
                 said = self._mailbox(self._device)
@@ -139,6 +146,7 @@ class Firmware:
                 said = None
             if said is not None:
                 self._said, self.way = said, "the firmware's mailbox, /dev/vcio"
+                self._answered_ns = now_ns
                 return said
             self._mailbox_from_ns = now_ns + int(RETRY_S * 1e9)
         if self._process is not None:

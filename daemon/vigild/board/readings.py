@@ -108,6 +108,9 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """What vigild's processes kept busy since the reading before; None while that is not known."""
     foreign_cores: float | None = None
     """The same of all other programs."""
+    foreign_cores_lately: float | None = None
+    """Of them, what they kept busy in each of the last two quarters of a second, at the least: read near the
+    temperature budget only; else None."""
     memory: Memory = Memory()
 
     @property

@@ -2,6 +2,7 @@
 
     state = begin(kept_model)
     state, actions = step(state, settings, cameras, points, readings, minute_of_day, now)   # once a second
+    state, actions = glance(state, settings, readings, now)        # in between, whenever there are new readings
     for action in actions: ...          # see `actions`
 
 Two governors decide, of heat (`governor`) and of memory (`memory_governor`), within what the schedule leaves
@@ -50,6 +51,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is remembered."""
 
     heat: governor.State | None = None
+    plan: governor.Plan | None = None
+    """Of the last step, for glances after it; and"""
+    wanted: tuple[Camera, ...] = ()
+    """the cameras that it was for."""
     memory: memory_governor.State = memory_governor.State()
     kept: ThermalModel | None = None
     """Of an earlier run, until it is known whether it is of this unit."""
@@ -196,9 +201,36 @@ def _heat(
     if decided.point != state.point and (state.point is not None or decided.point != points[0]):
         actions.append(UsePoint(point=decided.point))
     state = msgspec.structs.replace(
-        state, heat=heat_state, limits=limits, point=decided.point, sensor=sensor, frames_a_core=frames_a_core
+        state,
+        heat=heat_state,
+        plan=plan,
+        wanted=tuple(wanted),
+        limits=limits,
+        point=decided.point,
+        sensor=sensor,
+        frames_a_core=frames_a_core,
     )
     return state, actions
+
+
+def glance(state: State, settings: Settings, readings: Readings, now: float) -> tuple[State, tuple[Action, ...]]:
+    """Between two steps: whether other programs suddenly take so much that work is to be given up at once.
+
+    `settings`: those of the last step. `readings`: newer ones; the same ones again change nothing.
+    """
+    cores = readings.foreign_cores_lately
+    if cores is None or state.heat is None or state.plan is None:
+        return state, ()
+    heat = governor.Heat(celsius=None, sensor=state.sensor, foreign=cores * state.frames_a_core)
+    heat_state, decided = governor.glance(state.heat, state.plan, heat, now)
+    if heat_state is state.heat:
+        return state, ()
+    state = msgspec.structs.replace(state, heat=heat_state)
+    if not decided.moves:
+        return state, ()
+    limits = _limits(decided, state.wanted, settings.quiet if state.quiet else None, settings.min_fps)
+    actions: list[Action] = [*decided.moves, limits]
+    return _counted(msgspec.structs.replace(state, limits=limits), actions), tuple(actions)
 
 
 def _frames_a_core(state: State, point: OperatingPoint, readings: Readings, ran: float) -> float:

@@ -2,6 +2,7 @@
 
     state = begin(unit="int8-300, 4 threads, xnnpack")
     state, action = step(state, plan, heat, now)      # once a second; more often does nothing
+    state, action = glance(state, plan, heat, now)    # in between: only what other programs suddenly take
     action.point, action.cameras, action.rate, action.moves
 
 Modelled on the kernel's power allocator (drivers/thermal/gov_power_allocator.c): every PERIOD_S, load = what is
@@ -12,16 +13,14 @@ cannot wind up, and a grant that is divided among the actors. Differences:
   load is cut as if the die answered weakly and added as if it answered strongly.
 * The integral is an observer (`observer`): it attributes to the room what the load that really ran does not explain,
   and extrapolates it by AHEAD_S, so that the governor acts before the limit.
-* What other programs take of the processor is known before the sensor knows of it (`foreign`), and given up at once.
+* What other programs take of the processor is known before the sensor knows of it (`foreign`), and given up at once:
+  where a core can warm the die by more than a degree a second, between two steps (`glance`).
 * What was asked a moment ago and has not yet reached the sensor is not asked again (a Smith predictor with the die's
   time constant).
 * The load is changed when the temperature foretold leaves a band around the target, not all the time: each change
   is an event. Upwards at most once a dwell and by a part of all the work, downwards at once.
 
-Below the rate comes the ladder (`operating_points`): one rung at a time, down when even the floor of a stage is too
-much, up when the floor of the stage above fits with MARGIN to spare; rungs that differ by threads alone are chosen
-by what the load buys on them. A climb that had to be taken back waits twice as long the next time, unless the
-temperature has fallen by the hysteresis meanwhile.
+Below the rate comes the ladder (`operating_points`); `climbing` has how a load becomes a rung and a rate.
 
 A sensor that is lost, stuck or nonsense leaves the last load that was safe, less a tenth. Under-voltage and throttling
 are believed over temperatures and frequencies: they set a ceiling (`ceiling`) of their own.
@@ -33,14 +32,14 @@ import math
 
 import msgspec
 
-from vigild.budget import ceiling, foreign, observer, thermal_model, words
+from vigild.budget import ceiling, climbing, foreign, observer, thermal_model, words
 from vigild.budget.actions import Move, MoveKind
 from vigild.budget.ceiling import Ceiling
-from vigild.budget.foreign import Foreign
-from vigild.budget.observer import Observer
-from vigild.budget.operating_points import Ladder, OperatingPoint, Rung
+from vigild.budget.governor_state import Action, Heat, Plan, State
 from vigild.budget.sensing import Sensing, judge
-from vigild.budget.thermal_model import Belief, ThermalModel
+from vigild.budget.thermal_model import ThermalModel
+
+__all__ = ["PERIOD_S", "Action", "Heat", "Plan", "State", "begin", "glance", "step"]
 
 PERIOD_S = 1.0
 """A controller that is called faster than its period over-reacts."""
@@ -53,101 +52,10 @@ LEAST_BAND, MOST_BAND = 0.35, 0.8
 BAND_DEVIATIONS = 2.5
 RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
-CHANGE_PART = 0.02
-"""A change of less than this part of the load is not worth an event."""
-PRESSED_STEPS, HASTY_STEPS, PRESSED_CELSIUS = 4, 2, 0.5
-"""A stage is given up after so many steps in which its floor was too much; after fewer so far above the budget."""
-MARGIN = 1.15
-"""A stage is climbed to when its floor times this fits."""
-SIBLING_GAIN = 1.06
-"""Threads change when that buys at least so many frames more."""
-SIBLING_S = 180.0
-"""Before threads come back that were given up: each change is a takeover, and what it wins is a few per cent."""
-SIBLING_MUCH = 1.2
-"""What it wins when it is not to wait."""
-MOST_CLIMB_WAIT_S = 300.0
-CLIMB_MEMORY_S = 300.0
-"""A climb that is taken back within this was one too many."""
 BLIND_PART = 0.9
 """Of the last safe load, while the sensor is lost."""
 SAFE_S = 60.0
 """In which the safe load may rise from nothing to all: what was run for a moment only is not known to be safe."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be held, and with what."""
-
-    ladder: Ladder
-    celsius: float | None = None
-    """The budget; None: there is no temperature to hold."""
-    hysteresis: float = 5.0
-    dwell: float = 10.0
-    most_fps: float | None = None
-    """A cap for all cameras together (quiet hours); None: none."""
-
-
-class Heat(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read, and what really ran."""
-
-    celsius: float | None
-    """The hottest sensor that the budget is about; None: it gave nothing this time."""
-    sensor: str = "temperature"
-    flags: frozenset[str] = frozenset()
-    """What limits the board right now: "under_voltage", "throttled", ...; see `ceiling`."""
-    measured_fps: float | None = None
-    """Inferences a second of all cameras; None: not known, so that what was asked is taken for it."""
-    foreign: float = 0.0
-    """What other programs ask of the processor, as the reference frames a second that would keep it as busy."""
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything it remembers."""
-
-    unit: str
-    rung: int = 0
-    begun: bool = False
-    load: float = 0.0
-    """Reference frames a second that are granted; from the first step on all of them."""
-    rate: float = 0.0
-    """Frames a second that this is on the rung."""
-    limited: bool = False
-    """Less than all that was wanted. What is not stays so when more is wanted: a camera that opens is no reason for a
-    cap; what the temperature has to say to it is said in the same step."""
-    stepped_at: float = -math.inf
-    acted_at: float = -math.inf
-    observer: Observer | None = None
-    quick_load: float = 0.0
-    """The load as the die's temperature follows it, that of other programs included."""
-    foreign: Foreign = Foreign()
-    sensing: Sensing = Sensing()
-    safe_load: float = 0.0
-    model: ThermalModel | None = None
-    belief: Belief | None = None
-    ceiling: Ceiling = Ceiling()
-    climbed_at: float = -math.inf
-    climb_wait: float = 0.0
-    climb_after: float = -math.inf
-    threads_at: float = -math.inf
-    """When the rung was last changed within its stage."""
-    pressed: int = 0
-    """Steps in a row in which even the floor of the stage was too much."""
-    held: bool = True
-    """False: too hot although nothing is left that may be given up."""
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be in force after this step."""
-
-    point: OperatingPoint
-    cameras: tuple[str, ...]
-    """Those that run."""
-    rate: float
-    """Frames a second of all of them together."""
-    limited: bool
-    """False: the rate is all that is wanted, and no cap is needed."""
-    moves: tuple[Move, ...] = ()
-    degraded: str = ""
-    """What is given up and why; empty while nothing is."""
 
 
 def begin(unit: str, kept: ThermalModel | None = None) -> State:
@@ -178,6 +86,31 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     cause = _cause(state, plan, heat, why)
     moves += _moves(before, state, plan, cause)
     return state, _action(state, plan, heat, tuple(moves), cause)
+
+
+def glance(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
+    """Between two steps, with the plan of the last one. Of `heat` it looks at `foreign`, of the last half second or so.
+
+    When that has jumped, the rate goes down to what the last step would have made it, had it known; to the floor of the
+    rung at the most. All else is left to the step: nothing is raised or learned here, and no rung given up.
+    """
+    seen = state.observer is not None and not state.sensing.lost and state.rung < len(plan.ladder.rungs)
+    if plan.celsius is None or not seen or not math.isfinite(heat.foreign):
+        return state, _action(state, plan, heat, ())
+    before = state
+    others = foreign.glance(state.foreign, heat.foreign, plan.ladder.full_load, now)
+    if others is not state.foreign:
+        state = msgspec.structs.replace(state, foreign=others)
+    if others.load <= before.foreign.load:
+        return state, _action(state, plan, heat, ())
+    rung = plan.ladder.rungs[state.rung]
+    load = max(_by_temperature(state, plan, state.load)[0], rung.floor_load)
+    if state.load - load < climbing.CHANGE_PART * state.load:
+        return state, _action(state, plan, heat, ())
+    state = msgspec.structs.replace(state, load=load, rate=rung.rate(load), acted_at=now)
+    state = msgspec.structs.replace(state, limited=_limited(state, plan))
+    cause = f"other programs take more of the processor; {_cause(state, plan, heat, '')}"
+    return state, _action(state, plan, heat, tuple(_moves(before, state, plan, cause)), cause)
 
 
 # ---- following
@@ -251,10 +184,10 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
             state = _remember_safe(state, plan, now)
     down = state.load > lower
     if down:
-        return _cut(state, plan, lower, too_hot, now)
+        return climbing.cut(state, plan, lower, too_hot, now)
     state = msgspec.structs.replace(state, pressed=0)
     if rested and not too_hot and (sensing.fresh or plan.celsius is None):
-        return _raise(state, plan, upper, now)
+        return climbing.add(state, plan, upper, now)
     return msgspec.structs.replace(state, held=state.held or not too_hot)
 
 
@@ -289,111 +222,6 @@ def _remember_safe(state: State, plan: Plan, now: float) -> State:
         return state
     rise = plan.ladder.full_load * PERIOD_S / SAFE_S
     return msgspec.structs.replace(state, safe_load=min(state.load, state.safe_load + rise))
-
-
-def _cut(state: State, plan: Plan, load: float, too_hot: bool, now: float) -> State:
-    """Down to `load`: the rate first, then at most one rung."""
-    rungs = plan.ladder.rungs
-    rung = rungs[state.rung]
-    index = state.rung
-    stage = plan.ladder.stage(rung.stage)
-    best = _sibling(rungs, stage, index, load)
-    pressed = 0
-    if load < rungs[best].floor_load * (1 - CHANGE_PART):
-        # Even the least of this stage is too much: the stage below, but not for a gust.
-        pressed = state.pressed + 1
-        if index + 1 < len(rungs) and pressed >= (HASTY_STEPS if _far_over(state, plan) else PRESSED_STEPS):
-            index, pressed = index + 1, 0
-    elif best > index:
-        index = best
-    state = msgspec.structs.replace(state, pressed=pressed)
-    new = rungs[index]
-    load = max(load, new.floor_load)
-    if index == state.rung and (state.load - load) < CHANGE_PART * state.load:
-        # Nothing left to give up on this rung.
-        held = state.held and not (too_hot and load >= state.load and index + 1 == len(rungs))
-        return msgspec.structs.replace(state, held=held)
-    load = min(load, state.load)
-    wait, after = state.climb_wait, state.climb_after
-    if new.stage > rung.stage:
-        early = now - state.climbed_at < CLIMB_MEMORY_S
-        wait = min(max(2 * wait, 2 * plan.dwell), MOST_CLIMB_WAIT_S) if early else 0.0
-        after = now + wait
-    return msgspec.structs.replace(
-        state, rung=index, load=load, rate=new.rate(load), acted_at=now, climb_wait=wait, climb_after=after, held=True,
-        threads_at=now if index != state.rung and new.stage == rung.stage else state.threads_at,
-    )  # fmt: skip
-
-
-def _raise(state: State, plan: Plan, load: float, now: float) -> State:
-    """Up to `load`, at most one rung."""
-    rungs = plan.ladder.rungs
-    rung = rungs[state.rung]
-    index, climbed = state.rung, state.climbed_at
-    above = plan.ladder.stage(rung.stage - 1) if rung.stage > 0 else range(0)
-    # On the highest rate of a stage the load may be thought of as what the floor above needs, or it would never fit.
-    if above:
-        target = min(above, key=lambda at: rungs[at].floor_load)
-        need = rungs[target].floor_load * MARGIN
-        patient = now >= state.climb_after or _cooled(state, plan)
-        if load >= min(need, rungs[target].full_load) and patient and _would_hold(state, plan, rungs[target]):
-            index, climbed = target, now
-    if index == state.rung:
-        best = _sibling(rungs, plan.ladder.stage(rung.stage), index, load)
-        waited = now - state.threads_at >= SIBLING_S
-        if best > index or waited or rungs[best].rate(load) >= rung.rate(load) * SIBLING_MUCH:
-            index = best
-    new = rungs[index]
-    rate = new.rate(load)
-    grown = rate * new.point.cost - state.rate * rung.point.cost
-    all_there = rate >= new.full_fps and state.rate < rung.full_fps
-    if index == state.rung and grown < CHANGE_PART * max(load, 1e-9) and not (all_there and grown > 0):
-        # Believed, not acted upon: more than this rung can use, for a sibling that can or the climb to the next.
-        most_here = max(rungs[at].full_load for at in plan.ladder.stage(rung.stage))
-        ceiling_load = max(most_here, min((rungs[at].floor_load * MARGIN for at in above), default=0.0))
-        believed = min(max(load, state.load), ceiling_load) if rung.rate(load) >= rung.full_fps else state.load
-        return msgspec.structs.replace(state, load=believed, rate=rung.rate(believed), held=True)
-    threads_at = now if index != state.rung and new.stage == rung.stage else state.threads_at
-    return msgspec.structs.replace(
-        state, rung=index, load=load, rate=rate, acted_at=now, climbed_at=climbed, threads_at=threads_at, held=True
-    )
-
-
-def _sibling(rungs: tuple[Rung, ...], stage: range, index: int, load: float) -> int:
-    """The rung of the stage on which `load` buys most; the present one unless another buys SIBLING_GAIN times as much,
-    and of those that buy nearly the same the one with the most threads."""
-    bought = {at: rungs[at].rate(load) if load >= rungs[at].floor_load else load / rungs[at].point.cost for at in stage}
-    most = max(bought.values())
-    if bought.get(index, 0.0) * SIBLING_GAIN >= most:
-        higher = [at for at in stage if at < index and bought[at] >= most * 0.999]
-        # Threads come back as soon as all of them buy as many frames: then they only make answers faster.
-        return higher[0] if higher and rungs[higher[0]].rate(load / 1.03) >= most * 0.999 else index
-    return next(at for at in stage if bought[at] * SIBLING_GAIN >= most)
-
-
-def _far_over(state: State, plan: Plan) -> bool:
-    return (
-        plan.celsius is not None
-        and state.observer is not None
-        and not state.sensing.lost
-        and state.observer.celsius > plan.celsius + PRESSED_CELSIUS
-    )
-
-
-def _cooled(state: State, plan: Plan) -> bool:
-    """Cold enough that an earlier failure to climb says nothing any more."""
-    if plan.celsius is None or state.observer is None:
-        return True
-    return state.observer.celsius < plan.celsius - plan.hysteresis
-
-
-def _would_hold(state: State, plan: Plan, rung: Rung) -> bool:
-    """Whether the model, where it is sure, says that the floor of a rung can be kept for ever."""
-    belief = state.belief
-    if plan.celsius is None or belief is None or not belief.sure or _cooled(state, plan):
-        return True
-    load, deviation = thermal_model.sustained(belief, plan.celsius)
-    return load - state.foreign.load + deviation >= rung.floor_load
 
 
 # ---- telling

@@ -1,4 +1,5 @@
-"""Carries out what the budgets ask for: readings in, limits, takeovers and restarts out, once a second.
+"""Carries out what the budgets ask for: readings in, limits, takeovers and restarts out, once a second, and at once
+when other programs suddenly take much of the processor.
 
     keeper = BudgetKeeper(fleet, emit, kept_model)
     keeper.tick(now_ns, minute_of_day, config, budgets, readings)
@@ -8,6 +9,8 @@ Decisions are `vigild.budget`'s, which is pure; here they become calls to the fl
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -54,6 +57,8 @@ class BudgetKeeper:
         self._point: OperatingPoint | None = None
         """In force, when it is not the wanted one."""
         self._next_ns = 0
+        self._read_ns = -1
+        """When the readings were made that were glanced at last."""
         self._why = ""
         """The reason of the newest move: limits that follow from it are told with it."""
         self._cameras: list[BudgetCamera] = []
@@ -98,7 +103,11 @@ class BudgetKeeper:
     # ---- the round
 
     def tick(self, now_ns: int, minute_of_day: int, config: Config, budgets: Budgets, readings: Readings) -> None:
-        """Decide and act; call often, it does so once a second."""
+        """Decide and act; call often: it does so once a second, and glances at new readings in between."""
+        if readings.at_ns != self._read_ns:
+            self._read_ns = readings.at_ns
+            self._state, actions = budgeting.glance(self._state, self._settings, readings, now_ns / 1e9)
+            self._act(actions, config)
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + PERIOD_NS
@@ -109,6 +118,9 @@ class BudgetKeeper:
         self._state, actions = budgeting.step(
             self._state, self._settings, self._cameras, self._points, readings, minute_of_day, now_ns / 1e9
         )
+        self._act(actions, config)
+
+    def _act(self, actions: Iterable[Action], config: Config) -> None:
         for action in sorted(actions, key=lambda action: not isinstance(action, Move)):
             self._carry_out(action, config)
 

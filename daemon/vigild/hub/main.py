@@ -257,8 +257,8 @@ class _Daemon:
             # Each by itself, so that a fault in one of them stops neither the others nor the clock.
             for part in (
                 self._serve,
-                self._hub.tick,
                 self._read,
+                self._hub.tick,
                 self._keep_learned,
                 self._look_at_files,
                 self._settle,
