@@ -326,7 +326,8 @@ def test_a_swap_to_a_delegate_that_fails_is_refused(board: Board, pictures: Path
         # ... and to one that works, the running one goes on meanwhile.
         board.behaves("1x:none")
         assert daemon.connect().ask(type="swap", name="twins", delegate="edgetpu")["type"] == "ok"
-        result(client, "edgetpu", "ok")
+        # Who read nothing through both swaps may have been let go for that, on a busy machine.
+        result(watching(daemon), "edgetpu", "ok")
 
 
 def test_a_swap_down_the_ladder(board: Board, pictures: Path) -> None:

@@ -15,7 +15,7 @@ FORGE = SourceTree(ROOT / "models" / "forge")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
-        *("", "closest", "datagrams", "decoding", "figures", "files", "geometry", "journal"),
+        *("", "closest", "datagrams", "decoding", "figures", "files", "geometry", "journal", "lean"),
         *("minscores", "openfiles", "plain", "runtimes", "stdio", "tensor", "terminal", "utf8", "v4l2"),
     ),
     ("config",),
