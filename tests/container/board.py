@@ -204,10 +204,11 @@ class Board:
         return self.leader != 0
 
     def _booted(self) -> bool:
+        # It waits by itself: to ask again and again would take a good part of what a busy machine has for the start.
         try:
-            done = self._enter(["systemctl", "is-system-running"], 10)
+            done = self._enter(["systemctl", "is-system-running", "--wait"], BOOT_S)
         except subprocess.TimeoutExpired:
-            return False  # systemd has much to do
+            return False
         return done.stdout.strip() in ("running", "degraded")
 
     def console(self) -> str:
