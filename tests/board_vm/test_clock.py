@@ -85,6 +85,8 @@ def test_results_go_on_whatever_the_clock_says(installed: Installed, clock: Cloc
 
 @pytest.fixture(scope="module")
 def later(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    if installed.name != "x86_64":
+        pytest.skip("deploys take minutes on an emulated board, and a clock is the same on each: on x86_64 alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURCE_DATE_EPOCH", LATER_EPOCH)
         kind = target.load(images.TARGETS[installed.name])
@@ -115,20 +117,20 @@ def test_a_pending_release_is_put_back_by_a_time_that_nobody_sets(installed: Ins
     """Nobody comes back over a new connection: when its window has passed, and no sooner, the board goes back."""
     run = installed.board.run
     clock(-YEAR_S)
-    run(f"vigild-deploy rollback --returning --window {UNRETURNED_S}")
-    trying = journal(installed)
-    assert (trying["phase"], trying["good"]) == ("trying", later.release_name())
-    for by_s in (DAY_S, -YEAR_S):
-        clock(by_s)
-        assert journal(installed)["phase"] == "trying", "a day is longer than its window"
+    # In one command, because a login alone may take a good part of its window.
+    jumps = f"for by in {DAY_S} -{YEAR_S}; do date -s @$(($(date +%s) + by)); cat /opt/vigild/journal.json; done"
+    said = run(f"vigild-deploy rollback --returning --window {UNRETURNED_S}; {jumps}")
+    assert re.findall(r'"phase": "(.*?)"', said) == ["trying", "trying"], "a day is longer than its window"
+    candidate = re.findall(r'"candidate": "(.*?)"', said)[-1]
+    deadline_ns = int(re.findall(r'"deadline_ns": ([0-9]+)', said)[-1])
     installed.wait_for(lambda: journal(installed)["phase"] == "settled", "the board has decided")
     after = journal(installed)
     assert after["current"] == after["good"] == later.release_name()
-    assert after["failed"] == trying["candidate"]
+    assert after["failed"] == candidate
     assert f"not within {UNRETURNED_S} s" in after["reason"] and "a new connection" in after["reason"]
     entries = map(json.loads, run("journalctl --boot -u vigild-confirm -o json --no-pager").splitlines())
     ends_us = [int(e["__MONOTONIC_TIMESTAMP"]) for e in entries if "did not pass its gate" in str(e["MESSAGE"])]
-    assert ends_us[-1] * 1000 >= trying["deadline_ns"], "sooner than its window"
+    assert ends_us[-1] * 1000 >= deadline_ns, "sooner than its window"
     with installed.client() as client:
         client.until("detections", PATIENCE_S)
     assert Path(run("readlink /opt/vigild/current").strip()).name == later.release_name()
