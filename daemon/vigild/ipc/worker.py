@@ -80,7 +80,6 @@ def start(argv: list[str] | None = None) -> Inherited:
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     die_with(args.parent)
-    lean.import_msgspec()
     go_before_the_hub()
     # Sent to a whole process group, or by systemd to all processes of a unit: the hub ends its workers itself.
     left_to_the_hub = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,4 +88,5 @@ def start(argv: list[str] | None = None) -> Inherited:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, left_to_the_hub)
     for fd in (args.control, args.progress):
         os.set_inheritable(fd, False)
+    lean.import_msgspec()
     return Inherited(socket.socket(fileno=args.control), Progress(args.progress))
