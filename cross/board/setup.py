@@ -131,7 +131,18 @@ class Setup:
         run(["systemctl", "disable", "--quiet", "--now", RECOVER_UNIT, GUARD_TIMER, GUARD_UNIT])
         with Guard(layout, disk, self._system).locked():
             run(["systemctl", "disable", "--quiet", UNIT, SOCKET_UNIT])
-            run(["systemctl", "stop", "vigild-retry.service", UNIT, SOCKET_UNIT, "vigild@*.service", "vigild@*.socket"])
+            run(
+                [
+                    "systemctl",
+                    "stop",
+                    "vigild-retry.timer",
+                    "vigild-retry@*.timer",
+                    UNIT,
+                    SOCKET_UNIT,
+                    "vigild@*.service",
+                    "vigild@*.socket",
+                ]
+            )
             for path in [*linked_units(layout), *(layout.units / name for name in OWN_UNITS)]:
                 disk.remove(path)
             for path in (layout.sysusers, layout.tmpfiles):
