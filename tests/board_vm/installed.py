@@ -101,11 +101,13 @@ class Installed:
     def unlimit(self) -> None:
         self.board.run("rm -rf /run/systemd/system.control/vigild.service.d; systemctl daemon-reload")
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s: {what}"
-            time.sleep(1)
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Each look is a login of its own."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s: {what}"
+        time.sleep(1)
 
 
 def health(client: Client) -> dict[str, Any]:

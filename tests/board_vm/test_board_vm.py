@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from installed import PATIENCE_S, Installed, health
+from installed import PATIENCE_S, Installed, health, wait_for
 
 from system.harness import Client
 
@@ -144,7 +144,7 @@ def test_a_worker_killed_at_memory_max_is_started_again(installed: Installed):
 
 def test_it_comes_back_with_a_reboot(installed: Installed):
     installed.board.reboot()
-    installed.wait_for(lambda: installed.show("ActiveState") == "active", "the service is active")
+    wait_for(lambda: installed.show("ActiveState") == "active", "the service is active")
     with installed.client() as client:
         first = client.until("detections", PATIENCE_S)
     installed.tell(f"after a reboot detections at {first['captured_ns'] / 1e9:.0f} s of the board's uptime")

@@ -15,12 +15,12 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from installed import FIGURES, PATIENCE_S, RUNNING, SOCKET, STICK, WINDOW_S, unavailable
+from installed import FIGURES, PATIENCE_S, RUNNING, SOCKET, STICK, WINDOW_S, unavailable, wait_for
 from walked import WALKED
 
 from cross import bundle as bundles
@@ -119,12 +119,6 @@ class Walk:
     def detects(self) -> None:
         with self.client() as client:
             client.until("detections", PATIENCE_S)
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s: {what}"
-            time.sleep(1)
 
 
 def _said(line: list[str], status: int, *, typed: str = "", **how: Any) -> str:
@@ -255,7 +249,7 @@ def test_it_does_not_start_without_its_user_or_its_folder_of_secrets(walk: Walk)
     run("systemctl stop vigild; userdel vigild; ! getent passwd vigild")
     walk.board(page, "sudo systemctl restart vigild", status=1)
     # Ten failures, and it rests.
-    walk.wait_for(lambda: "repeated too quickly" in run("journalctl -u vigild -n 30"), "systemd gives it up")
+    wait_for(lambda: "repeated too quickly" in run("journalctl -u vigild -n 30"), "systemd gives it up")
     assert "status=217/USER" in walk.board(page, "systemctl status vigild", status=3)
     assert run("systemctl is-active vigild-retry.timer").strip() == "active"
     walk.board(page, "sudo systemd-sysusers")
