@@ -27,7 +27,7 @@
 #   make test-board-pages  the commands of the pages "On a Raspberry Pi", "Many boards" ... on an emulated Raspberry Pi
 #   make soak-deploy [N=50]                               deploys to a board in a container, which leave nothing behind
 #   make cut-deploy [N=20] [SEED=1]                       the power cut at random moments of a deploy to one
-#   make cut-deploy EVERY=1  ... after each system call that changes the board's disk: half an hour
+#   make cut-deploy EVERY=1  ... after each system call that changes the board's disk: hundreds of starts
 #   make man         the manual pages, in build/man
 #   make help        this text
 
