@@ -24,7 +24,7 @@ def import_msgspec() -> None:
 
 def without_openssl() -> None:
     """For the hub, which encrypts nothing and reads a file for its digest when that file has changed: asyncio and
-    hashlib leave OpenSSL out (1 MiB of the hub's own, 3.5 MiB of the library). To be called before either is imported."""
+    hashlib leave OpenSSL out (1 MiB of the hub's own and a library of 3.5). To be called before either is imported."""
     names = ["ssl"]
     if all(map(find_spec, DIGESTS)):
         names.append("_hashlib")
