@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from simboard.board import Board, Physics
 from simboard.controllers import Controller, Governed, Order, Sight, ladder_of
 from simboard.scenarios import Change, Scenario
-from vigild.board.pace import SENSORS_NEAR_S
+from vigild.board.pace import GLANCE_S
 from vigild.budget.operating_points import Ladder, Rung
 
-GLANCE_S = SENSORS_NEAR_S
-"""Between two looks at other programs; a controller decides every second."""
 GLANCES = round(1 / GLANCE_S)
+"""Looks at other programs a second; a controller decides once."""
 TICK_S = 0.01
 """In which the kernel counts their time (proc(5), /proc/stat)."""
 SETTLING_S = 60.0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boardkit import write
-from vigild.board.cpu_time import CpuTime
+from vigild.board.cpu_time import CpuClocks, CpuTime
 
 S = 10**9
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,7 +28,7 @@ def tree(root: Path, busy: int, idle: int = 0, stolen: int = 70, **own: int) -> 
 
 
 def test_all_that_is_busy_less_what_is_ours(tmp_path: Path) -> None:
-    cpu_time = CpuTime(tmp_path)
+    cpu_time = CpuTime(CpuClocks(tmp_path))
     tree(tmp_path, 1000, p100=400, p101=300)
     assert cpu_time.busy(S, [100, 101]) is None, "there is nothing to compare with yet"
     tree(tmp_path, 1000 + 3 * TICKS, idle=TICKS, stolen=70 + TICKS // 2, p100=400 + TICKS, p101=300 + TICKS // 2)
@@ -37,7 +37,7 @@ def test_all_that_is_busy_less_what_is_ours(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_began_since_and_one_that_has_ended(tmp_path: Path) -> None:
-    cpu_time = CpuTime(tmp_path)
+    cpu_time = CpuTime(CpuClocks(tmp_path))
     tree(tmp_path, 0, p100=10)
     cpu_time.busy(S, [100])
     tree(tmp_path, 2 * TICKS, p100=10, p102=TICKS - 5)
@@ -48,7 +48,7 @@ def test_a_worker_that_began_since_and_one_that_has_ended(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("content", [None, "", "cpu\n", "cpu a b c d e f g\n", "intr 1\n", "cpu 1 2\n"])
 def test_where_nothing_is_known_nothing_is_said(tmp_path: Path, content: str | None) -> None:
-    cpu_time = CpuTime(tmp_path)
+    cpu_time = CpuTime(CpuClocks(tmp_path))
     for second in range(1, 4):
         if content is not None:
             write(tmp_path / "proc/stat", content)
@@ -60,7 +60,7 @@ def test_whatever_the_counters_do_it_is_no_less_than_nothing(
     tmp_path_factory: pytest.TempPathFactory, counts: list[tuple[int, int]]
 ) -> None:
     root = tmp_path_factory.mktemp("root")
-    cpu_time = CpuTime(root)
+    cpu_time = CpuTime(CpuClocks(root))
     for second, (busy, own) in enumerate(counts):
         tree(root, busy, p100=own)
         found = cpu_time.busy(second * S, [100])
@@ -70,7 +70,7 @@ def test_whatever_the_counters_do_it_is_no_less_than_nothing(
 def test_on_this_machine_a_process_that_is_not_ours_counts() -> None:
     """Ours, the same one, does not."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
-        theirs, ours = CpuTime(Path("/")), CpuTime(Path("/"))
+        theirs, ours = CpuTime(CpuClocks(Path("/"))), CpuTime(CpuClocks(Path("/")))
         before = time.monotonic_ns()
         theirs.busy(before, [])
         ours.busy(before, [spinning.pid])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from boardkit import cgroup, jetson_orin, process, raspberry_pi_4, write
 from vigild.board.board import Board
 from vigild.board.memory import MemoryReader, Processes
-from vigild.board.pace import MemoryPace, sensors_pace_s
+from vigild.board.pace import MemoryPace, is_near
 from vigild.board.pressure import PressureWatch, Stall, read_pressure
 from vigild.board.readings import MemoryEvents
 
@@ -164,9 +164,9 @@ def test_psi(tmp_path: Path) -> None:
 # ---- pace
 
 
-def test_sensors_are_read_more_often_near_the_budget() -> None:
-    assert [sensors_pace_s(celsius, 75.0) for celsius in (20.0, 69.9, 70.0, 90.0)] == [1.0, 1.0, 0.25, 0.25]
-    assert sensors_pace_s(None, 75.0) == sensors_pace_s(90.0, None) == 1.0
+def test_near_is_five_degrees_under_the_budget_and_above() -> None:
+    assert [is_near(celsius, 75.0) for celsius in (20.0, 69.9, 70.0, 90.0)] == [False, False, True, True]
+    assert not is_near(None, 75.0) and not is_near(90.0, None)
 
 
 def counts(seconds: int, used: int, budget: int | None, pids: set[int]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from boardkit import (
     raspberry_pi_3_b_plus,
     raspberry_pi_4,
     raspberry_pi_5,
+    write,
 )
 from vigild.board.board import Board
 from vigild.board.budgets import resolve
@@ -62,18 +63,35 @@ def test_the_same_value_until_something_is_due(tmp_path: Path) -> None:
     flip(temp, "71000\n")
     assert reader.read(S - 1, {"hub": 100}) is first
     assert reader.read(S, {"hub": 100}).hottest == Hottest("cpu-thermal", 71.0)
-    flip(temp, "72000\n")  # less than 5 °C under the budget of 75 °C
-    assert reader.read(S + S // 4, {"hub": 100}).hottest == Hottest("cpu-thermal", 72.0)
+    flip(temp, "72000\n")  # less than 5 °C under the budget of 75 °C: glances in between tell nothing of it
+    glanced = reader.read(S + S // 4, {"hub": 100})
+    assert glanced.hottest == Hottest("cpu-thermal", 71.0) and glanced.at_ns == S
+    assert reader.read(2 * S, {"hub": 100}).hottest == Hottest("cpu-thermal", 72.0)
 
 
-def test_another_budget_changes_the_pace(tmp_path: Path) -> None:
-    board = Board(raspberry_pi_4(tmp_path))
+def test_another_budget_begins_the_glances(tmp_path: Path) -> None:
+    root = raspberry_pi_4(tmp_path)
+    write(root / "proc/stat", "cpu  100 0 0 0 0 0 0 0 0 0\n")
+    board = Board(root)
     reader = BoardReader(board, resolve(BudgetConfig(temperature=90.0), board))
     first = reader.read(0, {})
     assert reader.read(S // 2, {}) is first
     reader.budgets = resolve(BudgetConfig(temperature=55.0), board)
-    reader.read(S, {})
-    assert reader.read(S + S // 4, {}).at_ns == S + S // 4
+    for quarter in range(4, 7):
+        glanced = reader.read(quarter * S // 4, {})
+    assert glanced.foreign_cores_lately == 0.0 and glanced.at_ns == S
+
+
+def test_what_memory_asks_for_in_between_puts_off_nothing(tmp_path: Path) -> None:
+    root = raspberry_pi_4(tmp_path)
+    process(root, 100, 1000)
+    reader = BoardReader(Board(root))
+    times = []
+    for tenth in range(31):
+        if tenth == 14:
+            reader.memory_is_short()
+        times.append(reader.read(tenth * S // 10, {"hub": 100}).at_ns * 10 // S)
+    assert sorted(set(times)) == [0, 10, 15, 20, 30]  # half a second after the last exact count
 
 
 def test_a_lost_sensor_is_told(tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ def _numbers(text: str) -> list[int]:
 class Group(Folder):
     """A control group with the memory controller. Sizes in bytes."""
 
-    current = File("memory.current", int)
-    swap = File("memory.swap.current", int)
+    current = File("memory.current", int, kept=True)
+    swap = File("memory.swap.current", int, kept=True)
     high = File("memory.high", number_or_max)
     max = File("memory.max", number_or_max)
-    inactive_file = File("memory.stat", _inactive_file)
-    counters = File("memory.events", _pairs)
+    inactive_file = File("memory.stat", _inactive_file, kept=True)
+    counters = File("memory.events", _pairs, kept=True)
     processes = File("cgroup.procs", _numbers)
 
     def __init__(self, path: str, mount: str, shown: str) -> None:

@@ -17,7 +17,7 @@ from vigild.board.tree import File, Folder, folders, kilo
 class Policy(Folder):
     """Cores that change their frequency together."""
 
-    now_hz = File("scaling_cur_freq", kilo)
+    now_hz = File("scaling_cur_freq", kilo, kept=True)
     max_hz = File("cpuinfo_max_freq", kilo)
 
 

@@ -1,9 +1,9 @@
 """What other programs take of the processor just now: soon known, and not for every gust.
 
-    glance = Glance(Path("/"))
+    glance = Glance(CpuClocks(Path("/")))
     glance.foreign(now_ns, [1234, 1240])       # None at first, then cores
 
-Looks are a quarter of a second apart (`pace.SENSORS_NEAR_S`). What is told is the lesser of the last two: a jump is
+Looks are a quarter of a second apart (`pace.GLANCE_S`). What is told is the lesser of the last two: a jump is
 known within half a second and what is left of the quarter that it falls into, and what was there in one of the two
 alone (a program's short work, a worker of ours that ended between two looks, ticks that were counted at the wrong end)
 is not. A span of its own, so that whoever wants figures of a second from `CpuTime` is not disturbed.
@@ -12,9 +12,8 @@ is not. A span of its own, so that whoever wants figures of a second from `CpuTi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from vigild.board.cpu_time import CpuTime
+from vigild.board.cpu_time import CpuClocks, CpuTime
 
 LEAST_S = 0.15
 """Between two looks: 15 ticks of the kernel's clock. The hub's round of 0.1 s makes the quarter 0.2 or 0.3 s."""
@@ -25,8 +24,8 @@ MOST_S = 1.0
 class Glance:
     """Remembers the last two looks."""
 
-    def __init__(self, root: Path) -> None:
-        self._cpu_time = CpuTime(root, LEAST_S)
+    def __init__(self, clocks: CpuClocks) -> None:
+        self._cpu_time = CpuTime(clocks, LEAST_S)
         self._at_ns: int | None = None
         self._last: float | None = None
         self._found: float | None = None

@@ -18,17 +18,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from vigild.board.board import Board, meminfo
+from vigild.board.board import Board
 from vigild.board.cgroup import Group
 from vigild.board.pace import MemoryPace
 from vigild.board.pressure import Stall, read_pressure
 from vigild.board.readings import Memory, MemorySource, PressureSource
-from vigild.board.tree import Trouble, fetch
+from vigild.board.tree import Kept, Trouble, fetch
 
 Source = Literal["pss", "rss"]
 
 _PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 _SWAP_PSS = re.compile(rb"^SwapPss:\s+(\d+) kB", re.MULTILINE)
+_AVAILABLE = re.compile(rb"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
 _RSS = re.compile(rb"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -63,6 +64,7 @@ class Processes:
     def __init__(self, proc: Path) -> None:
         self._proc = proc
         self._last: dict[int, _Counted] = {}
+        self._statm: dict[int, Kept] = {}
         self._source: Source = "pss"
         self.swap_bytes = 0
         """As of the last exact count."""
@@ -84,6 +86,7 @@ class Processes:
             processes[name] = kib * 1024
             last[pid] = _Counted(kib * 1024, self._private(pid) or 0)
         self._last = last
+        self._statm = {pid: kept for pid, kept in self._statm.items() if pid in last}
         return Usage(processes, self._source)
 
     def estimate(self, pids: Mapping[str, int]) -> Usage:
@@ -99,7 +102,10 @@ class Processes:
 
     def _private(self, pid: int) -> int | None:
         """Resident pages that are not shared with anything, in bytes; None: it has ended."""
-        content = fetch(f"{self._proc}/{pid}/statm")
+        kept = self._statm.get(pid)
+        if kept is None:
+            kept = self._statm[pid] = Kept(f"{self._proc}/{pid}/statm")
+        content = kept.fetch()
         if isinstance(content, Trouble):
             return None
         try:
@@ -117,6 +123,8 @@ class MemoryReader:
         # A tree of sensors alone has no processes: ours are where they always are.
         self._proc = board.root / "proc" if (board.root / "proc").is_dir() else Path("/proc")
         self._processes = Processes(self._proc)
+        self._meminfo = Kept(f"{board.root}/proc/meminfo")
+        self._board_pressure = Kept(f"{board.root}/proc/pressure/memory")
         self._pace = MemoryPace()
         self._group: Group | None = None
         self._own = False
@@ -128,6 +136,11 @@ class MemoryReader:
         """systemd's watch says that memory is short: the next count is made soon, and says so."""
         self._woken = True
         self._pace.hurry()
+
+    @property
+    def due_ns(self) -> int:
+        """When something is to be counted again, as long as the processes are the same."""
+        return self._pace.due_ns()
 
     def read(self, now_ns: int, pids: Mapping[str, int], budget: int | None) -> Memory:
         """`pids`: the hub and its workers, by name. `budget`: in bytes; near it, it is looked at more often."""
@@ -151,7 +164,7 @@ class MemoryReader:
         swapped = group.swap if group is not None and self._own else None
         stall, stall_source = self._pressure()
         woken, self._woken = self._woken, False
-        available = meminfo(self._board.root).get("MemAvailable")
+        available = _field(self._meminfo.fetch(), _AVAILABLE)
         limit = group.limit() if group is not None else None
         source: MemorySource = usage.source if charged is None else "cgroup"
         return Memory(
@@ -161,7 +174,7 @@ class MemoryReader:
             processes=usage.processes,
             swap_bytes=self._processes.swap_bytes if swapped is None else swapped,
             limit_bytes=limit,
-            available_bytes=available,
+            available_bytes=None if available is None else available * 1024,
             pressure_percent=stall.percent if stall else None,
             pressure_stall_us=stall.total_us if stall else None,
             pressure_source=stall_source,
@@ -172,10 +185,10 @@ class MemoryReader:
 
     def _pressure(self) -> tuple[Stall | None, PressureSource]:
         if self._group is not None and self._own:
-            stall = read_pressure(Path(self._group.path) / "memory.pressure")
+            stall = read_pressure(self._group.kept("memory.pressure"))
             if stall is not None:
                 return stall, "cgroup"
-        stall = read_pressure(self._board.root / "proc/pressure/memory")
+        stall = read_pressure(self._board_pressure)
         return (stall, "psi") if stall is not None else (None, "none")
 
 

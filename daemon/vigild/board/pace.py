@@ -10,9 +10,10 @@ from collections.abc import Collection
 from typing import Literal
 
 SENSORS_S = 1.0
-SENSORS_NEAR_S = 0.25
+"""As often as the governor decides."""
+GLANCE_S = 0.25
 NEAR_CELSIUS = 5.0
-"""So close under the budget the sensors are read more often: a die follows its load within seconds."""
+"""So close under the budget one glances at what other programs take of the processor between two readings."""
 
 EXACT_S = 10.0
 ESTIMATE_S = 1.0
@@ -29,10 +30,9 @@ SETTLING_S = 1.0
 Count = Literal["exact", "estimate"]
 
 
-def sensors_pace_s(hottest: float | None, budget: float | None) -> float:
-    """Seconds until the next reading of the sensors. °C"""
-    near = hottest is not None and budget is not None and hottest >= budget - NEAR_CELSIUS
-    return SENSORS_NEAR_S if near else SENSORS_S
+def is_near(hottest: float | None, budget: float | None) -> bool:
+    """Whether a temperature is near its budget, °C."""
+    return hottest is not None and budget is not None and hottest >= budget - NEAR_CELSIUS
 
 
 class MemoryPace:
@@ -52,14 +52,22 @@ class MemoryPace:
 
     def due(self, now_ns: int, pids: Collection[int]) -> Count | None:
         """What to do now, for these processes; None: nothing. To be followed by `counted`."""
-        if self._exact_ns is None or frozenset(pids) != self._pids:
+        if now_ns >= self._exact_due_ns() or frozenset(pids) != self._pids:
             return "exact"
-        since_exact_s = (now_ns - self._exact_ns) / 1e9
-        if since_exact_s >= self._exact_every_s():
-            return "exact"
-        if self._hurried and since_exact_s >= HURRIED_S:
-            return "exact"
-        return "estimate" if (now_ns - self._counted_ns) / 1e9 >= ESTIMATE_S else None
+        return "estimate" if now_ns >= self._estimate_due_ns() else None
+
+    def due_ns(self) -> int:
+        """When there is something to do, as long as the processes are the same."""
+        return min(self._exact_due_ns(), self._estimate_due_ns())
+
+    def _exact_due_ns(self) -> int:
+        if self._exact_ns is None:
+            return 0
+        every_s = self._exact_every_s()
+        return self._exact_ns + round((min(every_s, HURRIED_S) if self._hurried else every_s) * 1e9)
+
+    def _estimate_due_ns(self) -> int:
+        return self._counted_ns + round(ESTIMATE_S * 1e9)
 
     def counted(self, now_ns: int, how: Count, pids: Collection[int], used: int, budget: int | None) -> None:
         """It was done; `used` of `budget` bytes came out."""

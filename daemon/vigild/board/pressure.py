@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from vigild.board.tree import Trouble, fetch
+from vigild.board.tree import Kept, Trouble, fetch
 
 _SOME = re.compile(rb"^some avg10=([\d.]+) .*?total=(\d+)", re.MULTILINE)
 
@@ -33,9 +33,9 @@ class Stall(NamedTuple):
     """Since the start."""
 
 
-def read_pressure(path: Path) -> Stall | None:
+def read_pressure(file: Path | Kept) -> Stall | None:
     """None: the kernel has no PSI, has it switched off, or the file says something else."""
-    content = fetch(str(path))
+    content = file.fetch() if isinstance(file, Kept) else fetch(str(file))
     if isinstance(content, Trouble):
         return None
     match = _SOME.search(content)

@@ -39,7 +39,7 @@ class OverCurrent:
 
     def find(self, chips: list[Hwmon]) -> None:
         counters: list[tuple[Folder, File[int]]] = [
-            (chip, File(f"oc{index}_event_cnt", int))
+            (chip, File(f"oc{index}_event_cnt", int, kept=True))
             for chip in chips
             if chip.kind == "soctherm_oc"
             for index in (1, 2, 3)

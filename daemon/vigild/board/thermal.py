@@ -91,7 +91,7 @@ class Zone(Sensor):
     """A thermal zone."""
 
     kind = File("type", plain.word)
-    celsius = File("temp", sane_celsius)
+    celsius = File("temp", sane_celsius, kept=True)
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -142,7 +142,7 @@ class EdgeTpu(Sensor):
 
     removable = True
 
-    celsius = File("temp", sane_celsius)
+    celsius = File("temp", sane_celsius, kept=True)
     slower = File("trip_point0_temp", sane_celsius)
     """Where its clock is halved for the first time (84.8 °C unless the module was told otherwise)."""
 
@@ -161,14 +161,14 @@ class Hwmon(Folder):
     """A chip with sensors."""
 
     kind = File("name", plain.word)
-    under_voltage = File("in0_lcrit_alarm", int)
+    under_voltage = File("in0_lcrit_alarm", int, kept=True)
     """Of a Raspberry Pi's rpi_volt (drivers/hwmon/raspberrypi-hwmon.c)."""
 
 
 class HwmonTemperature(Sensor):
     """The first temperature of a chip: of the whole processor where there are several."""
 
-    celsius = File("temp1_input", sane_celsius)
+    celsius = File("temp1_input", sane_celsius, kept=True)
 
     def __init__(self, path: str, label: str, counted: bool) -> None:
         super().__init__(path)
@@ -186,7 +186,7 @@ class CoolingDevice(Folder):
     """What the kernel cools with, or a Jetson's firmware tells of."""
 
     kind = File("type", plain.word)
-    state = File("cur_state", int)
+    state = File("cur_state", int, kept=True)
     """0: does nothing now. (Below 0 is powerclamp's way to say so.)"""
     max_state = File("max_state", int)
 

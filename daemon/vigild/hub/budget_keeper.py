@@ -32,8 +32,8 @@ from vigild.fleet.limits import Holder
 from vigild.fleet.takeover import NotReplaced
 from vigild.ipc.messages import ModelReady
 
-PERIOD_NS = 1_000_000_000
-"""The governors' period: the shortest time constant of a board is a few of it."""
+LATEST_NS = 1_500_000_000
+"""The governors decide on new readings, which come once a second; without any, so long after the last ones."""
 
 WHO: tuple[Holder, ...] = ("governor", "schedule")
 
@@ -56,9 +56,11 @@ class BudgetKeeper:
         """A takeover that a budget asked for is under way."""
         self._point: OperatingPoint | None = None
         """In force, when it is not the wanted one."""
-        self._next_ns = 0
+        self._latest_ns = 0
+        """When to decide at the latest."""
         self._read_ns = -1
-        """When the readings were made that were glanced at last."""
+        """When the sensors were read that were decided on last."""
+        self._glanced: Readings | None = None
         self._why = ""
         """The reason of the newest move: limits that follow from it are told with it."""
         self._cameras: list[BudgetCamera] = []
@@ -103,14 +105,15 @@ class BudgetKeeper:
     # ---- the round
 
     def tick(self, now_ns: int, minute_of_day: int, config: Config, budgets: Budgets, readings: Readings) -> None:
-        """Decide and act; call often: it does so once a second, and glances at new readings in between."""
-        if readings.at_ns != self._read_ns:
-            self._read_ns = readings.at_ns
+        """Decide and act; call often: it does so when the sensors were read anew, which is once a second. In between it
+        glances at what other programs take."""
+        if readings is not self._glanced:
+            self._glanced = readings
             self._state, actions = budgeting.glance(self._state, self._settings, readings, now_ns / 1e9)
             self._act(actions, config)
-        if now_ns < self._next_ns:
+        if readings.at_ns == self._read_ns and now_ns < self._latest_ns:
             return
-        self._next_ns = now_ns + PERIOD_NS
+        self._read_ns, self._latest_ns = readings.at_ns, now_ns + LATEST_NS
         if budgets.memory <= 0:  # not read yet
             return
         self._settings = _settings(config, budgets, readings)

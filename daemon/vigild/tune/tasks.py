@@ -190,7 +190,7 @@ def timing(argument: bytes, step: Step) -> Answer:
     step("while importing NumPy")
     import numpy
 
-    from vigild.board.cpu_time import CpuTime
+    from vigild.board.cpu_time import CpuClocks, CpuTime
     from vigild.board.sensors import Sensors
     from vigild.detector.errors import ModelError
     from vigild.geometry import View
@@ -217,7 +217,7 @@ def timing(argument: bytes, step: Step) -> Answer:
     run(time.monotonic() + task.seconds * WARM_SHARE, WARM_INFERENCES)
     step("in invoke()")
     before = sensors.temperatures()
-    cpu_time, own = CpuTime(Path("/")), [os.getpid()]
+    cpu_time, own = CpuTime(CpuClocks(Path("/"))), [os.getpid()]
     cpu_time.busy(time.monotonic_ns(), own)
     cpu_ns, wall_ns = time.process_time_ns(), time.monotonic_ns()
     run(time.monotonic() + task.seconds, MIN_INFERENCES)
