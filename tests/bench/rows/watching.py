@@ -1,12 +1,14 @@
-"""What it costs to watch the board: a reader beside a daemon with one camera, on the tree of a Raspberry Pi 4.
+"""What it costs to watch the board: in the hub of a daemon with one camera, on the tree of a Raspberry Pi 4.
 
-The files of the sensors are a tree's; the processes, /proc/meminfo and the pressure are this machine's own.
+The files of the sensors are a tree's; the processes, /proc/meminfo and the pressure are this machine's own. What it
+takes of the memory is measured in a process that does nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,58 +16,92 @@ from pathlib import Path
 from bench import clips
 from bench.figures import Figure
 from bench.machine import Load
-from bench.run import Plan, camera, configuration, daemon, folder, say
+from bench.run import ENVIRONMENT, Plan, camera, configuration, folder, say
 from bench.stream import Stream
-from boardkit import cpufreq, raspberry_pi_4
+from bench.watched import TOLD
+from boardkit import cpufreq, raspberry_pi_4, write
 from system.harness import REPO, Daemon
 
-TICK_S = 0.1
-"""How often the hub asks; most of the time nothing is due."""
-PACES = {"in the ordinary way": 90.0, "near the temperature budget": 55.0}
+PACES = {"in the ordinary way": 90, "near the temperature budget": 55}
 """Budgets, °C: the tree says 54.5."""
+READINGS = 100
+"""A second apart, until its memory is looked at."""
+PYTHON_PATH = os.pathsep.join([str(REPO / "tests"), str(REPO / "daemon")])
 
 
 def measure(plan: Plan) -> list[Figure]:
-    shares = {
-        name: Figure("watching", f"CPU of watching, {name}", "% of a core", "median", limit=0.3, needed=plan.sessions)
-        for name in PACES
-    }
+    figures = []
+    for name, celsius in PACES.items():
+        watching = Figure(
+            "watching", f"CPU of watching, {name}", "% of a core", "median", limit=0.3, needed=plan.sessions
+        )
+        deciding = Figure("watching", f"CPU of deciding, {name}", "% of a core", "median", needed=plan.sessions)
+        figures += [watching, deciding]
+        with folder() as path:
+            _measure_cpu(plan, path, celsius, watching, deciding)
     size = Figure("watching", "memory of watching", "MiB", "max", limit=3.0, needed=1, digits=1)
-    with folder() as path, daemon(configuration(camera(clips.mjpeg_camera()))) as running:
+    with folder() as path, Daemon(path, configuration(camera(clips.mjpeg_camera())), env=ENVIRONMENT) as running:
+        Stream(running).first(10)
+        size.add(_memory_kib(_linked(_tree(path), running), running) / 1024, 0.0)
+        say(f"  {size.name}: {size.value:.1f} MiB")
+    return [*figures, size]
+
+
+def _measure_cpu(plan: Plan, path: Path, celsius: int, watching: Figure, deciding: Figure) -> None:
+    config = configuration(camera(clips.mjpeg_camera())) + f'[budget]\ntemperature = "{celsius} °C"\n'
+    told = path / "told"
+    root = _tree(path)
+    environment = {**ENVIRONMENT, "PYTHONPATH": PYTHON_PATH, TOLD: str(told)}
+    counting = Daemon(path, config, "--sysfs-root", str(root), env=environment, module="bench.watched")
+    with counting as running:
         stream = Stream(running)
         stream.first(10)
-        root = _tree(path, running)
-        for name, budget in PACES.items():
-            for _ in range(2 * plan.sessions):
-                load = Load()
-                told = _watch(root, budget, 10 * plan.window_s, running)
-                used = load.stop()
-                # The daemon is our own process: only what is nobody's of ours disturbs.
-                shares[name].add(100 * told["share"], used.foreign)
-                size.add(told["kib"] / 1024, 0.0)
-                say(f"  watching {name}: {100 * told['share']:.3f} % of a core, {told['kib'] / 1024:.1f} MiB")
-                if len(shares[name].quiet) >= plan.sessions:
-                    break
-    return [*shares.values(), size]
+        _linked(root, running)
+        stream.take(plan.window_s)  # until it has counted each process once
+        for _ in range(2 * plan.sessions):
+            load = Load()
+            spent = _spent(running, stream, told, 10 * plan.window_s)
+            used = load.stop()
+            for figure in (watching, deciding):
+                figure.add(100 * spent[figure.name.split()[2].rstrip(",")] / spent["seconds"], used.foreign)
+                say(f"  {figure.name}: {figure.samples[-1].values[0]:.3f} % of a core")
+            if len(watching.quiet) >= plan.sessions:
+                break
 
 
-def _tree(path: Path, running: Daemon) -> Path:
+def _spent(running: Daemon, stream: Stream, told: Path, seconds: float) -> dict[str, float]:
+    told.unlink(missing_ok=True)
+    running.signal(signal.SIGUSR1)
+    stream.take(seconds)
+    running.signal(signal.SIGUSR2)
+    running.wait_for(told.exists)
+    return json.loads(told.read_text())  # type: ignore[no-any-return]
+
+
+def _tree(path: Path) -> Path:
     root = raspberry_pi_4(path / "root")
     cpufreq(root, 1800000, 1800000)
+    write(root / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
     (root / "proc/meminfo").unlink()
-    for name in ("meminfo", "pressure", "stat", *map(str, running.processes())):
+    for name in ("meminfo", "pressure", "stat"):
         if Path(f"/proc/{name}").exists():
             (root / "proc" / name).symlink_to(f"/proc/{name}")
     return root
 
 
-def _watch(root: Path, budget: float, seconds: float, running: Daemon) -> dict[str, float]:
+def _linked(root: Path, running: Daemon) -> Path:
+    for pid in running.processes():
+        (root / "proc" / str(pid)).symlink_to(f"/proc/{pid}")
+    return root
+
+
+def _memory_kib(root: Path, running: Daemon) -> int:
     processes = [f"p{pid}={pid}" for pid in running.processes()]
     done = subprocess.run(
-        [sys.executable, "-m", "bench.watcher", str(root), str(budget), str(TICK_S), str(seconds), *processes],
+        [sys.executable, "-m", "bench.watcher", str(root), str(READINGS), *processes],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO / "tests"), str(REPO / "daemon")])},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
     )
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return int(done.stdout)
