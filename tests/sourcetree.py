@@ -1,13 +1,15 @@
 """A package's modules and what they import, read from the source: nothing is imported for it.
 
-tree = SourceTree(Path("daemon/vigild"))
+tree = source_tree(Path("daemon/vigild"))
 for arrow in tree.arrows: arrow.module, arrow.target, arrow.lazy
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +30,20 @@ class Arrow(NamedTuple):
 
 
 class SourceTree:
-    """All modules of one package."""
+    """All modules of one package. What takes long is done when it is asked for: each process that collects the tests
+    makes one."""
 
     def __init__(self, root: Path) -> None:
         self.name = root.name
         self.files = {_module_name(root, path): path for path in sorted(root.rglob("*.py"))}
-        self.parsed = {name: ast.parse(path.read_text()) for name, path in self.files.items()}
-        self.arrows = [arrow for name in self.files for arrow in self._arrows(name)]
+
+    @cached_property
+    def parsed(self) -> dict[str, ast.Module]:
+        return {name: ast.parse(path.read_text()) for name, path in self.files.items()}
+
+    @cached_property
+    def arrows(self) -> list[Arrow]:
+        return [arrow for name in self.files for arrow in self._arrows(name)]
 
     def room(self, module: str) -> str:
         """What of the package a module belongs to: "camera", "log"; "" for the package itself."""
@@ -63,6 +72,10 @@ class SourceTree:
                 targets = dict.fromkeys(one if one in self.files else node.module for one in whole)
             for target in targets:
                 yield Arrow(name, target, id(node) in lazy_nodes, node.lineno)
+
+
+source_tree = functools.cache(SourceTree)
+"""Of a package that does not change meanwhile: one for all that ask."""
 
 
 def circle(arrows: Iterable[Arrow]) -> list[str]:

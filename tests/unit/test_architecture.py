@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sourcetree import Arrow, SourceTree, circle, reached
+from sourcetree import Arrow, SourceTree, circle, reached, source_tree
 
 ROOT = Path(__file__).parents[2]
 
-VIGILD = SourceTree(ROOT / "daemon" / "vigild")
-FORGE = SourceTree(ROOT / "models" / "forge")
+VIGILD = source_tree(ROOT / "daemon" / "vigild")
+FORGE = source_tree(ROOT / "models" / "forge")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     (

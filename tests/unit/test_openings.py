@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import re
 from pathlib import Path
 
 import pytest
 
-from sourcetree import SourceTree
+from sourcetree import source_tree
 from vigild.config.tree import ROOT as CONFIG
 
-VIGILD = SourceTree(Path(__file__).parents[2] / "daemon" / "vigild")
+VIGILD = source_tree(Path(__file__).parents[2] / "daemon" / "vigild")
 
 _TICKED = re.compile(r"`([^`\n]+)`")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*(\(\))?")
@@ -26,6 +27,7 @@ WELL_KNOWN = {
 }
 
 
+@functools.cache
 def identifiers(module: str) -> set[str]:
     """Whatever the code of a module calls by a name; no comment and no docstring."""
     found: set[str] = set()
@@ -45,15 +47,24 @@ def identifiers(module: str) -> set[str]:
     return found
 
 
-OF_MODULE = {module: identifiers(module) for module in VIGILD.files}
-ALL = set().union(*OF_MODULE.values()) | {name for section in CONFIG.walk() for name in section.entries}
-CALLABLE = {*dir(builtins), "Path"} | {
-    node.name
-    for parsed in VIGILD.parsed.values()
-    for node in parsed.body
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-}
-"""What an example can call by its bare name: the functions and classes of all modules."""
+@functools.cache
+def known() -> frozenset[str]:
+    """Whatever the code of any module calls by a name, and the keys of the configuration."""
+    keys = {name for section in CONFIG.walk() for name in section.entries}
+    return frozenset(keys.union(*map(identifiers, VIGILD.files)))
+
+
+@functools.cache
+def callables() -> frozenset[str]:
+    """What an example can call by its bare name: the functions and classes of all modules."""
+    return frozenset({*dir(builtins), "Path"}) | {
+        node.name
+        for parsed in VIGILD.parsed.values()
+        for node in parsed.body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    }
+
+
 ROOMS = {part for module in VIGILD.files for part in module.split(".")}
 
 
@@ -136,7 +147,7 @@ def test_names_exist(module: str) -> None:
         ):
             continue
         # config.key, class.method, module.function: each part is something.
-        if all(part in ALL | ROOMS | WELL_KNOWN for part in parts):
+        if all(part in known() | ROOMS | WELL_KNOWN for part in parts):
             continue
         missing.append(name)
     assert missing == []
@@ -153,7 +164,7 @@ def test_a_package_lists_its_own_modules(package: str) -> None:
     }
     own = {m.removeprefix(f"{package}.") for m in VIGILD.files if m.startswith(f"{package}.")} - {"__main__"}
     if listed:
-        assert listed - own - OF_MODULE[package] == set()
+        assert listed - own - identifiers(package) == set()
         assert {name for name in own if "." not in name} - set(_TICKED.findall(opening(package))) == set()
 
 
@@ -163,11 +174,11 @@ def test_examples_call_what_there_is(module: str) -> None:
     for example in examples(module):
         for call in (node for node in ast.walk(example) if isinstance(node, ast.Call)):
             if isinstance(call.func, ast.Attribute):
-                if call.func.attr not in ALL | WELL_KNOWN:
+                if call.func.attr not in known() | WELL_KNOWN:
                     wrong.append(ast.unparse(call))
             elif isinstance(call.func, ast.Name):
                 name = call.func.id
-                if name not in CALLABLE:
+                if name not in callables():
                     wrong.append(ast.unparse(call))
                 elif (node := defined(module, name)) and (takes := parameters(node)) and (why := misfit(call, takes)):
                     wrong.append(f"{ast.unparse(call)}: {why}")
