@@ -49,7 +49,7 @@ class Worker:
         self.progress = Progress.create("test")
         environment = {**os.environ, "PYTHONPATH": str(REPO / "daemon")}
         control, page = str(theirs.fileno()), str(self.progress.fd)
-        arguments = ["--control", control, "--progress", page, "--parent", str(os.getpid())]
+        arguments = [f"--control={control}", f"--progress={page}", f"--parent={os.getpid()}"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vigild.detector", *arguments],
             pass_fds=(theirs.fileno(), self.progress.fd),
