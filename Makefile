@@ -39,8 +39,11 @@ TFLITE_VENV ?= .venv-tflite
 # 32-bit Arm has no LiteRT wheel; everything else does.
 RUNTIME := $(if $(filter armv6l armv7l armhf,$(shell uname -m)),tflite,litert)
 
+# Where the environment forbids bytecode, as many containers do, each of hundreds of processes would compile all it needs.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-board-pages test-faults chaos soak \
+.PHONY: help setup run test lint collect test-unit test-system test-repeat test-tflite test-container test-fleet test-board test-board-pages test-faults chaos soak \
   forge-setup forge-setup-tf test-forge models bench bench-budget fuzz man clean \
   lock bundle deb deploy rollback deploy-status deploy-logs deploy-doctor undeploy fleet-status install uninstall \
   signing-key emulate board soak-deploy cut-deploy
@@ -131,7 +134,14 @@ test-board: setup
 test-board-pages: setup
 	$(BIN)/python -m pytest tests/board_vm -m pages
 
-test: lint
+# What pytest makes of a test's asserts is kept beside it: found once, while lint runs, not by every process of `test` for
+# itself. What cannot be imported is told before anything runs.
+collect: setup
+	@$(BIN)/python -m pytest --collect-only -qq tests/unit tests/system >/dev/null || \
+	  $(BIN)/python -m pytest --collect-only -qq tests/unit tests/system
+
+test: setup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint collect
 	$(call tests,$(BIN)/python,tests/unit tests/system)
 
 TESTS ?= tests/unit tests/system
