@@ -269,8 +269,7 @@ class Detectors:
             self._promote(takeover)
 
     def slot_result(self, slot: Slot, result: Result) -> None:
-        takeover = self._takeover_of(slot)
-        if takeover is not None:
+        if self.takeovers and (takeover := self._takeover_of(slot)) is not None:
             self._promote(takeover)
         if slot not in self.slots:
             return

@@ -17,6 +17,7 @@ owner's business (`fleet` for those in service, `takeover` for those that are to
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from vigild.config.schema import ModelConfig
@@ -30,8 +31,7 @@ from vigild.fleet.restarts import Restarts
 from vigild.ipc.messages import Exit, FromDetector, LoadModel, ModelReady, ModelRefused, Result, SetBounds
 from vigild.ipc.progress import STAGE_TEXT, Stage
 
-EDGETPU_LOAD_S = 20.0
-EDGETPU_FIRST_INVOKE_S = 10.0
+EDGETPU_LIMITS_S = {Stage.LOAD: 20.0, Stage.FIRST_INVOKE: 10.0}
 """What an Edge TPU gets while nothing else runs and the CPU could: a model of 6 MB takes 5 s over USB 2. When it is
 tried again, beside the CPU, it may take as long as anything else."""
 
@@ -177,14 +177,18 @@ class Slot:
             self._exited("ended")
             return
         stage, since_ns = process.stage()
-        limits = {**deadlines.DETECTOR_LIMITS_S, Stage.INVOKE: self.invoke_limit.seconds}
-        if is_edgetpu(self.rung) and not self.ladder.last and self.ladder.rung == self.rung:
-            limits |= {Stage.LOAD: EDGETPU_LOAD_S, Stage.FIRST_INVOKE: EDGETPU_FIRST_INVOKE_S}
-        spent_s = deadlines.overdue(stage, since_ns, now_ns, limits)
+        spent_s = deadlines.overdue(stage, since_ns, now_ns, self._limits_s(stage))
         if spent_s is not None:
             process.kill(f"hung for {spent_s:.1f} s {STAGE_TEXT[stage]}")
             if stage == Stage.INVOKE:
                 self.invoke_limit.killed()
+
+    def _limits_s(self, stage: Stage) -> Mapping[Stage, float]:
+        """Among them that of `stage`."""
+        if stage is Stage.INVOKE:
+            return {stage: self.invoke_limit.seconds}
+        hurried = is_edgetpu(self.rung) and not self.ladder.last and self.ladder.rung == self.rung
+        return EDGETPU_LIMITS_S if hurried and stage in EDGETPU_LIMITS_S else deadlines.DETECTOR_LIMITS_S
 
     @property
     def stranded(self) -> bool:
