@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cross.emulation import processor
-from cross.emulation.store import cache, key, lacking, made_once, run, ssh_key
+from cross.emulation.store import alone, cache, key, lacking, made_once, run, ssh_key
 from cross.errors import CrossError
 
 SUITE = "bookworm"
@@ -192,7 +192,8 @@ def _debootstrap(machine: Machine, root: Path) -> None:
     command += [f"--include={','.join(PACKAGES)}", *(["--foreign"] if foreign else [])]
     if foreign:
         processor.prepare(machine.name)
-    run([*command, SUITE, str(root), *([MIRROR] if MIRROR else [])])
+    with alone(debs):  # what both machines have is fetched by one of them: debootstrap minds when another does too
+        run([*command, SUITE, str(root), *([MIRROR] if MIRROR else [])])
     if foreign:
         # Its mounts go with it.
         run(["unshare", "--mount", "chroot", str(root), "/debootstrap/debootstrap", "--second-stage"])

@@ -29,11 +29,18 @@ def cache() -> Path:
 
 
 @contextlib.contextmanager
-def made_once(path: Path) -> Iterator[Path | None]:
-    """Yields a folder to fill, which becomes `path` when that went well; None when it is there already."""
+def alone(path: Path) -> Iterator[None]:
+    """One process at a time, by the lock file beside `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def made_once(path: Path) -> Iterator[Path | None]:
+    """Yields a folder to fill, which becomes `path` when that went well; None when it is there already."""
+    with alone(path):
         if path.exists():
             yield None
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_what_failed_half_way_is_begun_again(cache: Path):
     with store.made_once(cache / "thing") as folder:
         assert folder is not None
         assert not list(folder.iterdir())
+
+
+def test_two_do_not_use_one_thing_at_a_time(cache: Path):
+    with store.alone(cache / "debs"), (cache / "debs.lock").open("w") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (cache / "debs.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_programs_that_are_not_here_are_named_with_their_packages():
