@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cross import lock, sbom, sign, wheels
 from cross.board import FORMAT
@@ -173,5 +173,11 @@ class Bundle:
 
     def release_name(self) -> str:
         """As the board will call it."""
-        version = str(json.loads(self.read(DESCRIPTION))["version"])
-        return self.package.name_for(version)
+        return self.package.name_for(str(self._described()["version"]))
+
+    def target(self) -> dict[str, Any]:
+        """What it is for: see `cross.board.package.fits`."""
+        return dict(self._described()["target"])
+
+    def _described(self) -> Any:
+        return json.loads(self.read(DESCRIPTION))

@@ -2,7 +2,7 @@
 
     outcome = deploy(bundle, Job("pi@10.0.0.5"), say)
 
-1. the board's tool goes over, and says which files of the bundle it lacks;
+1. the board's tool goes over, and says whether the bundle is for such a board and which of its files it lacks;
 2. those go over, are checked, installed, and the board begins to try the release: from here on it decides alone;
 3. a new connection shows that the board can still be reached;
 4. the verdict is waited for, over as many connections as it takes.
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def _prepare(board: Remote, bundle: Bundle, say: Say) -> list[str]:
     hashes = " ".join(sorted({member.sha256 for member in bundle.members.values()}))
     script = (
         f"set -e; mkdir -p /run/vigild-deploy; cat > {_SENT_TOOL}.$$; mv {_SENT_TOOL}.$$ {_SENT_TOOL}; "
-        f"echo {hashes} | python3 -I {_SENT_TOOL} missing"
+        f"echo {hashes} | python3 -I {_SENT_TOOL} missing --target {shlex.quote(json.dumps(bundle.target()))}"
     )
     said = board.run(f"sudo -n sh -c {shlex.quote(script)}", stdin=[bundle.read(TOOL)])
     _understood(said, board.host)

@@ -16,7 +16,7 @@ from .disk import Disk
 from .guard import Guard, accept
 from .journal import Allowance, Journal, JournalError
 from .layout import GUARD_UNIT, UNIT, Layout
-from .package import SIGNATURE, SUMS, Package, Refused, receive
+from .package import SIGNATURE, SUMS, Package, Refused, fits, receive
 from .release import Builder, enough_room, sweep
 from .setup import Setup, as_root, described
 from .system import System
@@ -44,9 +44,13 @@ class Tool:
 
     # ---- deploying
 
-    def missing(self) -> int:
-        """Hashes on standard input, one a line; those that have to be sent on standard output."""
-        self.setup.not_packaged()  # told before anything is sent
+    def missing(self, target: str) -> int:
+        """Hashes on standard input, one a line; those that have to be sent on standard output. `target`: what the
+        bundle is for, as its description says it, in JSON."""
+        # Told before anything is sent.
+        self.setup.not_packaged()
+        if target:
+            fits(json.loads(target))
         for hash in sys.stdin.read().split():
             if not (self.layout.store / hash).is_file():
                 print(hash)
@@ -270,7 +274,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     for name, text in (("came-back", "say so, over a new connection"), ("wait", "tell how the trial goes and ends")):
         commands.add_parser(name, help=text).add_argument("release")
-    commands.add_parser("missing", help="of the hashes on standard input, those that are not here")
+    missing = commands.add_parser("missing", help="of the hashes on standard input, those that are not here")
+    missing.add_argument("--target", default="", metavar="JSON", help="what the bundle is for")
     commands.add_parser("status", help="what runs here").add_argument("--json", action="store_true")
     commands.add_parser("logs", help="the last lines of the journal").add_argument("-n", type=int, default=50)
     commands.add_parser("doctor", help="vigild doctor, of the release that runs")
@@ -309,7 +314,7 @@ def _run(tool: Tool, args: argparse.Namespace) -> int:
         case "wait":
             return tool.wait(args.release)
         case "missing":
-            return tool.missing()
+            return tool.missing(args.target)
         case "status":
             return tool.status(args.json)
         case "logs":

@@ -353,6 +353,7 @@ def test_a_bundle_for_another_processor_is_refused(deployed: Board, make, tmp_pa
     outcome = deploy.deploy(Bundle.open(bundles.make(other, None, tmp_path)), JOB, say)
     assert not outcome.good
     assert "riscv64" in outcome.detail
+    assert outcome.sent_bytes == 0
     good(deployed, make)
 
 
