@@ -148,7 +148,12 @@ TESTS ?= tests/unit tests/system
 BUSY  ?= 0
 test-repeat: N = 10
 test-repeat: setup
-	PYTHONPATH=tests $(BIN)/python -m repeat --times $(N) --busy $(BUSY) -- $(SIDE_BY_SIDE) $(TESTS)
+	@repeat() { PYTHONPATH=tests $(BIN)/python -m repeat --times $(N) --busy $(BUSY) "$$@"; }; \
+	status=0; set -x; \
+	repeat -- $(SIDE_BY_SIDE) -m 'not alone' $(TESTS) || status=1; \
+	alone=$$(grep -rl --include='test_*.py' mark.alone $(TESTS)); \
+	[ -z "$$alone" ] || repeat --out build/repeat/alone -- -m alone $$alone || status=1; \
+	exit $$status
 
 # Off-board: how the embedded models are made. 2.3 GB; nothing else here needs it.
 FORGE_VENV ?= .venv-forge
