@@ -13,12 +13,13 @@ from __future__ import annotations
 import resource
 from typing import NamedTuple
 
-HUB = 32
+HUB = 60
 """Descriptors of the hub without cameras and clients. Counted in /proc/PID/fd: 7 of its own (the standard streams, the
-event loop's three, the socket) and 6 for a detector (its channel, stderr, process and progress page, twice), which a
-swap doubles; the rest is room for starting a worker and for the files of /proc and /sys."""
-PER_CAMERA = 8
-"""6 counted, as for a detector, and a ring's memory and socket pair while it is handed over."""
+event loop's three, the socket) and 7 for a detector (its channel, stderr, process and progress page, twice, and its
+statm), which a swap doubles. What is read of /proc and /sys every second stays open (`board.tree.Kept`): some 10 files
+of a Raspberry Pi, some 25 of a Jetson with its zones. The rest is room for starting a worker and for other files."""
+PER_CAMERA = 9
+"""7 counted, as for a detector, and a ring's memory and socket pair while it is handed over."""
 FEWEST_CLIENTS = 2
 TO_BEGIN = 16
 """For Python itself, an import from a ZIP, a connection, a file. With fewer, an import fails as if a module
