@@ -44,7 +44,7 @@ def install(rule: Rule) -> None:
         return wrapper
 
     for module, names in (
-        (os, ("memfd_create", "ftruncate", "pipe", "pipe2", "pidfd_open", "read")),
+        (os, ("memfd_create", "ftruncate", "pipe", "pipe2", "pidfd_open", "read", "pread", "fstat")),
         (signal, ("pidfd_send_signal",)),
         (mmap, ("mmap",)),
         (fcntl, ("flock",)),

@@ -10,6 +10,7 @@ from errno import (
     EMFILE,
     ENFILE,
     ENOBUFS,
+    ENODEV,
     ENOLCK,
     ENOMEM,
     ENOSPC,
@@ -19,9 +20,9 @@ from errno import (
 )
 from typing import Literal, NamedTuple
 
-Provoke = Literal["hangup", "detector", "camera", "hang", "client", "socket", "stale", "request", "nothing"]
+Provoke = Literal["hangup", "detector", "camera", "hang", "client", "socket", "stale", "request", "sensor", "nothing"]
 """Kill that worker (or stop the detector); connect; delete the socket file, or put a dead one in its place; send a
-request; wait."""
+request; put another file in the place of a sensor's; wait."""
 
 
 class Case(NamedTuple):
@@ -87,8 +88,10 @@ CASES = (
     Case("listen", (ENOBUFS,), "socket"),
     Case("flock", (ENOLCK, ENOMEM), "socket"),
     Case("epoll_add", (ENOMEM,), "socket", count=1),
-    # Readings of the board.
+    # Readings of the board. What is read every second stays open, until that fails or it is another file.
+    Case("pread", (EIO, ENODEV, EAGAIN), "nothing", count=3, quiet=True),
+    Case("fstat", (ENOMEM,), "nothing", count=3, quiet=True),
     Case("open:proc", (EMFILE, ENOMEM, EACCES), "nothing", count=8, quiet=True),
-    Case("open:sys", (EMFILE, EIO, ENOMEM), "nothing", count=3, quiet=True),
+    Case("open:sys", (EMFILE, EIO, ENOMEM), "sensor", count=3, quiet=True),
     Case("listdir:proc", (EMFILE, ENOMEM), "nothing", quiet=True),
 )

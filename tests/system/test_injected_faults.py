@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from harness import Client, Daemon, Holdings, holdings, settled_holdings
 
+from boardkit import flip
 from injected.control import Faults
 from injected.table import CASES, Case
 
@@ -51,8 +52,9 @@ class Attacked:
     def __init__(self, folder: Path, model: Path) -> None:
         self.faults = Faults(folder)
         config = f'[model]\npath = "{model}"\nmin_score = 0.1\n[camera.front]\nsource = "testcard"\nfps = 20\n'
-        board = _board(folder / "board")
-        self.daemon = Daemon(folder, config, "--sysfs-root", str(board), module="injected", env=self.faults.environment)
+        self.board = _board(folder / "board")
+        arguments = ("--sysfs-root", str(self.board))
+        self.daemon = Daemon(folder, config, *arguments, module="injected", env=self.faults.environment)
         self.watcher: Client
         self.holdings: Holdings
 
@@ -78,6 +80,9 @@ class Attacked:
                 os.kill(self.daemon.pid, signal.SIGHUP)
             case "request":
                 self.watcher.send(type="ping", id="provoked")
+            case "sensor":
+                temperature = self.board / "sys/class/thermal/thermal_zone0/temp"
+                flip(temperature, temperature.read_text())
             case "nothing":
                 pass
         return None
