@@ -270,7 +270,7 @@ def test_it_does_not_start_by_hand(walk: Walk):
     listens = walk.machine.run(f"vigild run --source testcard --socket {SOCKET}", check=False)
     assert "another program listens at" in listens
     assert "front" in walk.board(page, "vigild status")
-    walk.write("/home/pi/vigild.toml", "[detector]\nfound = 2\n")
+    walk.write("/home/pi/vigild.toml", "[daemon]\nfound = 2\n")
     assert "unknown key" in walk.board(page, "vigild check vigild.toml", status=1)
 
 
