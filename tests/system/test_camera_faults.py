@@ -164,7 +164,7 @@ def test_a_stalled_program_does_not_delay_another_camera(tmp_path: Path, model: 
         until_well(client, "well")
         camera.does("silent")
         while (message := client.next()).get("kind") != "camera_lost":
-            if message.get("camera") == "well":
+            if message.get("camera") == "well" and message["type"] != "event":  # that it was opened may be told late
                 assert message["status"] in ("ok", "degraded"), message
         for _ in range(20):
             message = client.until(lambda m: m["type"] == "detections")
