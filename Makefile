@@ -81,11 +81,13 @@ lint: setup
 	$(BIN)/ruff format --check daemon tests models cross
 	$(BIN)/mypy
 
-# Most tests wait for processes more than they compute, so two run for each core. Those that measure, or that take
-# every core, are marked `alone`, and follow one at a time. JOBS=0: all of them one at a time.
+# Most tests wait for processes more than they compute, so two run for each core. Those that measure are marked `alone`,
+# and follow: two at a time where there are two cores, of which none takes more than half of one. JOBS=0: all of them one
+# at a time.
 CORES := $(shell nproc 2>/dev/null || echo 1)
 JOBS  ?= $(shell expr $(CORES) '*' 2)
 SIDE_BY_SIDE = --numprocesses $(JOBS) --dist worksteal
+ALONE = --numprocesses $(if $(filter 1,$(CORES))$(filter 0,$(JOBS)),0,2) -m alone
 
 # $(call tests,PYTHON,TESTS). All run, whatever fails. Those to be run alone are looked for in their own files only:
 # to collect all of them again takes longer than some suites. pytest's 5 says that there are none after all.
@@ -93,7 +95,7 @@ define tests
 	@status=0; set -x; \
 	$(1) -m pytest $(SIDE_BY_SIDE) -m 'not alone' $(2) || status=$$?; \
 	alone=$$(grep -rl --include='test_*.py' mark.alone $(2)); \
-	[ -z "$$alone" ] || $(1) -m pytest -m alone $$alone || [ $$? -eq 5 ] || status=1; \
+	[ -z "$$alone" ] || $(1) -m pytest $(ALONE) $$alone || [ $$? -eq 5 ] || status=1; \
 	exit $$status
 endef
 
@@ -152,7 +154,7 @@ test-repeat: setup
 	status=0; set -x; \
 	repeat -- $(SIDE_BY_SIDE) -m 'not alone' $(TESTS) || status=1; \
 	alone=$$(grep -rl --include='test_*.py' mark.alone $(TESTS)); \
-	[ -z "$$alone" ] || repeat --out build/repeat/alone -- -m alone $$alone || status=1; \
+	[ -z "$$alone" ] || repeat --out build/repeat/alone -- $(ALONE) $$alone || status=1; \
 	exit $$status
 
 # Off-board: how the embedded models are made. 2.3 GB; nothing else here needs it.
