@@ -30,15 +30,17 @@ PYTHON_PATH = os.pathsep.join([str(REPO / "tests"), str(REPO / "daemon")])
 
 
 def measure(plan: Plan) -> list[Figure]:
-    figures = []
+    figures: list[Figure] = []
     for name, celsius in PACES.items():
-        watching = Figure(
-            "watching", f"CPU of watching, {name}", "% of a core", "median", limit=0.3, needed=plan.sessions
-        )
-        deciding = Figure("watching", f"CPU of deciding, {name}", "% of a core", "median", needed=plan.sessions)
-        figures += [watching, deciding]
+        of = {
+            what: Figure(
+                "watching", f"CPU of {what}, {name}", "% of a core", "median", limit=limit, needed=plan.sessions
+            )
+            for what, limit in (("watching", 0.3), ("deciding", None))
+        }
+        figures += of.values()
         with folder() as path:
-            _measure_cpu(plan, path, celsius, watching, deciding)
+            _measure_cpu(plan, path, celsius, of)
     size = Figure("watching", "memory of watching", "MiB", "max", limit=3.0, needed=1, digits=1)
     with folder() as path, Daemon(path, configuration(camera(clips.mjpeg_camera())), env=ENVIRONMENT) as running:
         Stream(running).first(10)
@@ -47,7 +49,7 @@ def measure(plan: Plan) -> list[Figure]:
     return [*figures, size]
 
 
-def _measure_cpu(plan: Plan, path: Path, celsius: int, watching: Figure, deciding: Figure) -> None:
+def _measure_cpu(plan: Plan, path: Path, celsius: int, of: dict[str, Figure]) -> None:
     config = configuration(camera(clips.mjpeg_camera())) + f'[budget]\ntemperature = "{celsius} °C"\n'
     told = path / "told"
     root = _tree(path)
@@ -62,10 +64,10 @@ def _measure_cpu(plan: Plan, path: Path, celsius: int, watching: Figure, decidin
             load = Load()
             spent = _spent(running, stream, told, 10 * plan.window_s)
             used = load.stop()
-            for figure in (watching, deciding):
-                figure.add(100 * spent[figure.name.split()[2].rstrip(",")] / spent["seconds"], used.foreign)
+            for what, figure in of.items():
+                figure.add(100 * spent[what] / spent["seconds"], used.foreign)
                 say(f"  {figure.name}: {figure.samples[-1].values[0]:.3f} % of a core")
-            if len(watching.quiet) >= plan.sessions:
+            if len(of["watching"].quiet) >= plan.sessions:
                 break
 
 
