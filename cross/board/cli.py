@@ -49,8 +49,7 @@ class Tool:
         bundle is for, as its description says it, in JSON."""
         # Told before anything is sent.
         self.setup.not_packaged()
-        if target:
-            fits(json.loads(target))
+        fits(json.loads(target))
         for hash in sys.stdin.read().split():
             if not (self.layout.store / hash).is_file():
                 print(hash)
@@ -275,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in (("came-back", "say so, over a new connection"), ("wait", "tell how the trial goes and ends")):
         commands.add_parser(name, help=text).add_argument("release")
     missing = commands.add_parser("missing", help="of the hashes on standard input, those that are not here")
-    missing.add_argument("--target", default="", metavar="JSON", help="what the bundle is for")
+    missing.add_argument("--target", required=True, metavar="JSON", help="what the bundle is for")
     commands.add_parser("status", help="what runs here").add_argument("--json", action="store_true")
     commands.add_parser("logs", help="the last lines of the journal").add_argument("-n", type=int, default=50)
     commands.add_parser("doctor", help="vigild doctor, of the release that runs")

@@ -150,7 +150,7 @@ def test_without_dpkg_deb_one_sentence_says_what_to_do(monkeypatch: pytest.Monke
 def test_a_bundle_is_not_installed_over_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "usr/lib/vigild/bin").mkdir(parents=True)
     (tmp_path / "usr/lib/vigild/bin/vigild").touch()
-    assert main(["--root", str(tmp_path), "missing"]) == 1
+    assert main(["--root", str(tmp_path), "missing", "--target", "{}"]) == 1
     assert "sudo apt-get remove vigild" in capsys.readouterr().err
 
 
