@@ -8,12 +8,16 @@ import subprocess
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from fleetkit import EAGAIN, EMFILE, ENOMEM, START_NS, World
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from vigild.board.budgets import Budgets
+from vigild.board.readings import Readings
+from vigild.budget import budgeting
 from vigild.budget.actions import Recycle, UsePoint
 from vigild.budget.operating_points import OperatingPoint
 from vigild.config.schema import ModelConfig
@@ -511,6 +515,24 @@ def test_the_end_of_all_sources_ends_the_daemon_with_what_was_lost() -> None:
     world.camera().says(ipc.CameraEnded(camera="front", frames=1, lost=3))
     status, why = world.ended
     assert status == 1 and why.startswith("camera front: ") and "3 of its pictures could not be read" in why
+
+
+def test_budgets_decide_on_each_reading_and_after_a_while_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    decided: list[float] = []
+    glanced: list[float] = []
+    monkeypatch.setattr(budgeting, "step", lambda state, *more: (decided.append(more[-1]), (state, ()))[1])
+    monkeypatch.setattr(budgeting, "glance", lambda state, *more: (glanced.append(more[-1]), (state, ()))[1])
+    hub, budgets = World().hub, Budgets(temperature=75.0, memory=2**28)
+    keeper, readings = hub.keeper, Readings(at_ns=0)
+    for tenth in range(61):
+        now_ns = tenth * 10**8
+        if tenth in (10, 20, 24):  # the last one for memory's sake; then the sensors fail
+            readings = Readings(at_ns=now_ns)
+        elif tenth == 13:
+            readings = msgspec.structs.replace(readings, foreign_cores_lately=1.0)
+        keeper.tick(now_ns, 0, hub.config, budgets, readings)
+    assert decided == pytest.approx([0.0, 1.0, 2.0, 2.4, 3.9, 5.4])
+    assert glanced == pytest.approx([0.0, 1.0, 1.3, 2.0, 2.4])
 
 
 def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
