@@ -71,6 +71,13 @@ SCENARIOS = {
     "short bursts": Scenario(
         "short bursts", 3600, 26.0, ((1800, _set("bursts", (2.0, 0.2, 3.7))),), profiles=BARE, judge_work=False
     ),
+    "a job each minute": Scenario(
+        "a job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 10.0, 60.0))),), profiles=BARE, judge_work=False
+    ),
+    "a short job each minute": Scenario(
+        "a short job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 2.0, 60.0))),), profiles=BARE,
+        judge_work=False,
+    ),
     "hardly anything left": Scenario(
         "hardly anything left", 9000, 22.0,
         ((1800, _rest_below_budget(1.5)), (5400, _rest_below_budget(40.0))),

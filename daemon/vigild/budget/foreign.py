@@ -47,7 +47,10 @@ class Foreign(msgspec.Struct, frozen=True):
     lagged: float = 0.0
     """What was taken, as a die follows it: work that ends soon does not warm it in full."""
     most: float = 0.0
-    """Of `lagged`, lately."""
+    """Of `lagged`, lately; and"""
+    coming: float = 0.0
+    before: float = 0.0
+    """of the present coming, and of the one before, of what comes and goes: these are not forgotten until then."""
     peak: float = 0.0
     """What was taken at the most, since it comes and goes; and"""
     gust: float = 0.0
@@ -75,10 +78,17 @@ def follow(foreign: Foreign, taken: float, full_load: float, seconds: float, now
         comes = peak - quiet > LEAST_COMING * JUMP * full_load
         there = comes and taken >= quiet + BACK_PART * (peak - quiet)
         # One that stays does not come.
-        until = now + foreign.expected_s if there and not foreign.there else foreign.restless_until
-        return msgspec.structs.replace(foreign, load=most, peak=peak, quiet=quiet, there=there, restless_until=until)
+        came = there and not foreign.there
+        before, coming = (foreign.coming, lagged) if came else (foreign.before, max(foreign.coming, lagged))
+        until = now + foreign.expected_s if came else foreign.restless_until
+        return msgspec.structs.replace(
+            foreign, load=max(most, coming, before), coming=coming, before=before,
+            peak=peak, quiet=quiet, there=there, restless_until=until,
+        )  # fmt: skip
     load = taken + (foreign.load - taken) * math.exp(-seconds / FOLLOW_S)
-    return msgspec.structs.replace(foreign, load=load, most=lagged, peak=0.0, gust=0.0, quiet=math.inf, there=False)
+    return msgspec.structs.replace(
+        foreign, load=load, most=lagged, coming=0.0, before=0.0, peak=0.0, gust=0.0, quiet=math.inf, there=False
+    )
 
 
 def glance(foreign: Foreign, taken: float, full_load: float, now: float) -> Foreign:

@@ -50,6 +50,8 @@ TARGET_BELOW = 0.15
 LEAST_BAND, MOST_BAND = 0.35, 0.8
 """°C that the temperature foretold may be beside the target; in between it is BAND_DEVIATIONS of its noise."""
 BAND_DEVIATIONS = 2.5
+COMING_PART = 0.2
+"""Of the heat of what comes and goes, which is not known better: while it does, work is added only beyond that."""
 RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
 BLIND_PART = 0.9
@@ -207,10 +209,11 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
     strong = belief.die_gain + deviation
     foretold = slow + belief.die_gain * (state.load + state.foreign.load)
     over = state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
+    coming = state.foreign.load if state.stepped_at < state.foreign.restless_until else 0.0
     lower, upper = math.inf, state.load
     if foretold > target + band:
         lower = state.load + (target - foretold) / weak
-    elif foretold < target - band and not over:
+    elif foretold < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
         upper = state.load + min((target - foretold) / strong, RAISE_PART * full)
     return min(max(lower, 0.0), most), min(upper, most), over
 
