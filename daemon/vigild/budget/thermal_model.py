@@ -244,7 +244,11 @@ def _learn_quick(
     x = ahead[at] - best.mean
     spread = best.p00 + 2 * best.p01 * x + best.p11 * x * x + READING_VARIANCE
     surprise = high - best.offset - best.gain * x
-    news = surprise * surprise > NEWS * NEWS * max(spread, READING_VARIANCE)
+    # Warmer than foretold while the die follows more work, or cooler while it follows less: that is this work's doing,
+    # and the gain is larger than thought. (Left out as news it would only be learned from the end of it, as smaller.)
+    still = load - best.lagged
+    ours = surprise * still > 0 and abs(still) > DIE_MOVED * model.full_load
+    news = surprise * surprise > NEWS * NEWS * max(spread, READING_VARIANCE) and not ours
     news_s = NEWS_S if news else max(model.news_s - seconds, 0.0)
     moved = news_s <= 0 and abs(x) > DIE_MOVED * model.full_load
     share = 1 - math.exp(-seconds / HIGH_PASS_S)
