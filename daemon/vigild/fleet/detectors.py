@@ -166,12 +166,12 @@ class Detectors:
     def _replacing(self) -> bool:
         return any(isinstance(takeover, Replacement) for takeover in self.takeovers)
 
-    def replace(self, config: ModelConfig, done: Done) -> None:
+    def replace(self, config: ModelConfig, done: Done, *, beside: bool = True) -> None:
         """Run `config` instead; `done` is told the new model, or why it was refused and what ran before goes on.
 
-        The running detectors are left alone until the new one has given a result. The exception is an
-        Edge TPU, which one process at a time can hold: of `auto`, the new model runs on the CPU until
-        the old one has let go; where it is demanded, the old one has to go first.
+        The running detectors are left alone until the new one has given a result. The exceptions: without room for
+        both (`beside` False) the old one goes first. An Edge TPU one process at a time can hold: of `auto`, the new
+        model runs on the CPU until the old one has let go; where it is demanded, the old one has to go first.
         """
         if self._replacing:
             done(NotReplaced("busy", "another model is being loaded; wait until it has taken over or was refused"))
@@ -183,9 +183,12 @@ class Detectors:
         ladder = ladder_for(config, self._root)
         candidate = self._slot(config, ladder, next(self._groups))
         holders = [slot for slot in self.slots if slot.process is not None and is_edgetpu(slot.rung)]
-        if holders and is_edgetpu(ladder.rung) and ladder.last:
-            self.takeovers.append(HandOver(candidate, done))
-            for slot in holders:
+        in_its_way = holders if is_edgetpu(ladder.rung) and ladder.last else []
+        if not beside:
+            in_its_way = [slot for slot in self.slots if slot.process is not None]
+        if in_its_way:
+            self.takeovers.append(HandOver(candidate, done, in_its_way))
+            for slot in in_its_way:
                 slot.stop()
             return
         lowered = ""
@@ -310,7 +313,7 @@ class Detectors:
         hand_over = next((t for t in self.takeovers if isinstance(t, HandOver) and t.waiting), None)
         if hand_over is None:
             self._failed(slot, reason)
-        elif all(other.process is None or not is_edgetpu(other.rung) for other in self.slots):
+        elif all(other.process is None for other in hand_over.in_its_way):
             hand_over.let_go()
 
     def _failed(self, slot: Slot, reason: str) -> None:

@@ -129,9 +129,9 @@ class Fleet:
 
     # ---- detectors
 
-    def replace(self, config: ModelConfig, done: Done) -> None:
+    def replace(self, config: ModelConfig, done: Done, *, beside: bool = True) -> None:
         """Run another [model] instead (see `Detectors.replace`)."""
-        self.detectors.replace(config, done)
+        self.detectors.replace(config, done, beside=beside)
 
     def set_model(self, config: ModelConfig) -> None:
         """Take up the keys of [model] that need no new detector."""

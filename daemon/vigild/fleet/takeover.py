@@ -4,8 +4,8 @@ Three rules:
 
 `Replacement`   another model or other settings: takes over with its first result, or without one where no
                 camera delivers anything; when it cannot, the one in service stays and the asker is told why
-`HandOver`      the same where both demand the Edge TPU, which one process at a time can hold: the old one
-                goes first, and comes back when the new one cannot
+`HandOver`      the same where there is no room for both (both demand the Edge TPU, which one process at a time
+                can hold; memory is short): the old one goes first, and comes back when the new one cannot
 `Climb`         the rung above, tried beside the one in service: takes over with its first result, or is
                 forgotten until the ladder says it is time again
 
@@ -14,7 +14,7 @@ Each owns its candidate's failures; what serves is untouched until `works`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vigild.config.schema import ModelConfig
 from vigild.delegates.ladder import RETRY_S, Ladder
@@ -146,17 +146,18 @@ class Replacement(Takeover):
 
 
 class HandOver(Replacement):
-    """A replacement that has to wait until `place` has let go of the Edge TPU."""
+    """A replacement that has to wait until those that are in its way have ended."""
 
-    def __init__(self, candidate: Slot, done: Done) -> None:
+    def __init__(self, candidate: Slot, done: Done, in_its_way: Sequence[Slot]) -> None:
         super().__init__(candidate, done)
+        self.in_its_way = in_its_way
         self.waiting = True
 
     def start(self) -> None:
         """Nothing yet: `let_go` does."""
 
     def let_go(self) -> None:
-        """The old one has ended."""
+        """They have."""
         self.waiting = False
         super().start()
 
