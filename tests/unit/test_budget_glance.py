@@ -121,7 +121,7 @@ CAMERAS = (
 SETTINGS = Settings(temperature=75.0, memory=None)
 
 
-def readings(at_s: float, lately: float | None = None, celsius: float = 74.6) -> Readings:
+def readings(at_s: float, lately: float | None = None, celsius: float = 74.75) -> Readings:
     return Readings(
         at_ns=round(at_s * 1e9), temperatures={"cpu-thermal": celsius + 0.2 * (round(at_s) % 2)},
         counted=("cpu-thermal",), own_cores=2.0, foreign_cores=0.0, foreign_cores_lately=lately,
@@ -181,7 +181,7 @@ def test_the_hub_gives_work_up_between_two_rounds_of_the_budgets() -> None:
     assert "other programs" in (world.told("budget")[-1].reason or "")
     lower = world.camera().last(ipc.SetLimits)
     assert lower.max_fps is not None
-    assert cap is None or cap.max_fps is None or lower.max_fps < cap.max_fps
+    assert cap is None or not cap.max_fps or lower.max_fps < cap.max_fps
 
 
 # ---- on a simulated board

@@ -170,6 +170,56 @@ def test_everything_may_end_in_a_pause_and_is_told_as_one() -> None:
     assert actions[-1].degraded.startswith("paused: cpu-thermal 95")
 
 
+def test_a_pause_that_does_not_help_is_said() -> None:
+    """A budget below what the board has at rest: nobody would ever learn why nothing runs."""
+    state, told = governor.begin("large"), []
+    for second in range(400):
+        # It cools for a minute, and stays above the budget.
+        celsius = max(90.0 - second / 10, 80.0) + 0.1 * (second % 2)
+        state, action = governor.step(state, PLAN, Heat(celsius=celsius, measured_fps=state.rate), float(second))
+        told += [(second, move.kind) for move in action.moves]
+    assert not action.cameras
+    (at,) = [second for second, kind in told if kind == "not_held"]
+    assert at >= 100
+    for second in range(400, 420):
+        state, action = governor.step(state, PLAN, Heat(celsius=60.0, measured_fps=state.rate), float(second))
+        told += [(second, move.kind) for move in action.moves]
+    assert "held_again" in [kind for _, kind in told]
+
+
+def test_cameras_that_come_and_go_change_nothing_that_was_given_up() -> None:
+    """Where the ladder is made anew, one is on the rung that means the same, not on that of the same number."""
+
+    def hot(seconds: int, celsius: float, *cameras: Camera) -> Action:
+        nonlocal state, now
+        plan = msgspec.structs.replace(PLAN, ladder=build(POINTS[:1], cameras, ("fps", "cameras", "pause"), 1.0))
+        for _ in range(seconds):
+            now += 1
+            heat = Heat(celsius=celsius + 0.1 * (now % 2), measured_fps=state.rate)
+            state, action = governor.step(state, plan, heat, now)
+            moves.extend(action.moves)
+        return action
+
+    state, now, moves = governor.begin("large"), 0.0, []
+    third = Camera(name="third", priority=0.5, wanted_fps=15.0)
+    while "back" in (action := hot(1, 78.0, *CAMERAS)).cameras:
+        assert now < 60
+    assert action.cameras == ("front",)
+    moves.clear()
+    assert hot(1, 74.8, CAMERAS[0]).cameras == ("front",), "the one that was given up is gone: no pause for the other"
+    assert not [move for move in moves if move.kind.startswith("step")]
+    assert not hot(60, 79.0, *CAMERAS).cameras
+    moves.clear()
+    assert not hot(5, 79.0, *CAMERAS, third).cameras, "one that comes is no end of a pause"
+    assert not [move for move in moves if move.kind.startswith("step")]
+    without_pause = build(POINTS[:1], CAMERAS, ("fps",), 1.0)
+    state, action = governor.step(
+        state, msgspec.structs.replace(PLAN, ladder=without_pause), Heat(celsius=79.0, measured_fps=0.0), now + 1
+    )
+    assert [move.kind for move in action.moves if move.kind.startswith("step")] == ["step_up"], "and that is told"
+    assert action.rate == 2.0
+
+
 def test_what_another_program_takes_is_given_up_before_the_sensor_knows_of_it() -> None:
     """And little of it, or for a moment, has the rate follow slowly."""
 

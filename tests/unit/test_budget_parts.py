@@ -14,7 +14,7 @@ from vigild.budget import budgeting, schedule
 from vigild.budget.actions import Action, Limits, Move, UsePoint
 from vigild.budget.budgeting import Settings, State
 from vigild.budget.from_profile import assumed, operating_points
-from vigild.budget.operating_points import GIVE_UP, Camera, OperatingPoint, build
+from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, OperatingPoint, build, changes_place, place
 from vigild.budget.schedule import Quiet
 from vigild.budget.shares import FPS_STEP, divide
 from vigild.catalogue.profile import Accuracy, Row
@@ -50,20 +50,67 @@ def test_only_what_may_be_given_up_is_in_it_in_the_users_order() -> None:
     assert all(rung.floor_fps == rung.full_fps for rung in ladder.rungs)
 
 
-@given(
-    st.lists(st.tuples(st.floats(0.5, 60), st.floats(0.1, 10)), min_size=0, max_size=5),
-    st.permutations(GIVE_UP).flatmap(lambda order: st.integers(0, len(order)).map(lambda n: tuple(order[:n]))),
-    st.floats(0.1, 20),
-)
+def test_the_rate_has_its_turn_like_everything_else() -> None:
+    """Whoever would rather do without the second camera than without frames says so."""
+    for order in [("cameras", "fps"), ("variant", "fps", "cameras"), ("threads", "cameras", "fps", "pause")]:
+        ladder = build(POINTS, [FRONT, BACK], order, 1.0)
+        kept = [rung.floor_fps == rung.full_fps for rung in ladder.rungs]
+        at = next(at for at, rung in enumerate(ladder.rungs) if rung.floor_fps < rung.full_fps)
+        assert all(kept[:at]) and not any(rung.floor_fps > len(rung.cameras) for rung in ladder.rungs[at:])
+        assert [rung.gives_up for rung in ladder.rungs[1 : at + 1]] == list(order[: order.index("fps")])
+
+
+def test_behind_a_pause_nothing_is_left_to_give_up() -> None:
+    ladder = build(POINTS, [FRONT, BACK], ("pause", "cameras", "fps"), 1.0)
+    assert [rung.gives_up for rung in ladder.rungs] == ["fps", "pause"]
+
+
+CAMERAS = st.lists(st.tuples(st.floats(0.5, 60), st.floats(0.1, 10)), min_size=0, max_size=5)
+ORDERS = st.permutations(GIVE_UP).flatmap(lambda order: st.integers(0, len(order)).map(lambda n: tuple(order[:n])))
+CARRIED = st.one_of(st.none(), st.floats(0.5, 200))
+
+
+def ladder_of(cameras: list[tuple[float, float]], order: tuple[str, ...], min_fps: float, fps: float | None) -> Ladder:
+    known = [Camera(name=f"c{at}", wanted_fps=wanted, priority=weight) for at, (wanted, weight) in enumerate(cameras)]
+    return build(POINTS, known, order, min_fps, fps)  # type: ignore[arg-type]
+
+
+@given(CAMERAS, ORDERS, st.floats(0.1, 20), CARRIED)
 def test_floors_are_below_what_is_full_and_loads_go_down(
-    cameras: list[tuple[float, float]], order: tuple[str, ...], min_fps: float
+    cameras: list[tuple[float, float]], order: tuple[str, ...], min_fps: float, carried: float | None
 ) -> None:
-    known = [Camera(name=f"c{at}", wanted_fps=fps, priority=weight) for at, (fps, weight) in enumerate(cameras)]
-    ladder = build(POINTS, known, order, min_fps)  # type: ignore[arg-type]
+    ladder = ladder_of(cameras, order, min_fps, carried)
     for rung in ladder.rungs:
         assert 0 <= rung.floor_fps <= rung.full_fps
     floors = [rung.floor_load for rung in ladder.rungs]
-    assert floors == sorted(floors, reverse=True) or "fps" not in order
+    assert floors == sorted(floors, reverse=True)
+    if carried is not None and cameras:
+        assert ladder.rungs[0].full_fps == carried
+
+
+@given(CAMERAS.filter(bool), CAMERAS.filter(bool), ORDERS, ORDERS, st.floats(0.1, 20), CARRIED, st.data())
+def test_on_another_ladder_it_is_the_same_place_or_one_that_goes_as_low(
+    cameras: list[tuple[float, float]],
+    others: list[tuple[float, float]],
+    order: tuple[str, ...],
+    another: tuple[str, ...],
+    min_fps: float,
+    carried: float | None,
+    data: st.DataObject,
+) -> None:
+    before, after = ladder_of(cameras, order, min_fps, carried), ladder_of(others, another, min_fps, carried)
+    at = data.draw(st.integers(0, len(before.rungs) - 1))
+    old = before.rungs[at]
+    load = data.draw(st.floats(old.floor_load, max(old.full_load, old.floor_load)))
+    assert place(before, old, load) == at
+    new = after.rungs[place(after, old, load)]
+    if changes_place(after, old, new):
+        assert new is after.rungs[-1] or new.floor_load <= load or (not new.cameras and not old.cameras)
+    # A camera that comes does not end a pause, and one that goes does not begin one.
+    if old.without and not old.cameras and any(rung.without and not rung.cameras for rung in after.rungs):
+        assert not new.cameras
+    if old.cameras and "pause" not in another and after.rungs[0].cameras:
+        assert new.cameras
 
 
 def test_without_a_point_there_is_no_ladder() -> None:
@@ -204,7 +251,7 @@ def test_without_a_profile_what_a_frame_takes_is_measured_and_other_programs_are
             cores = (own, foreign if second > 50 else 0.0)
             readings = Readings(
                 at_ns=second * 10**9,
-                temperatures={"cpu-thermal": 74.4 + 0.2 * (second % 2)},
+                temperatures={"cpu-thermal": 74.7 + 0.2 * (second % 2)},
                 counted=("cpu-thermal",),
                 own_cores=cores[0],
                 foreign_cores=cores[1],

@@ -520,7 +520,7 @@ def test_the_end_of_all_sources_ends_the_daemon_with_what_was_lost() -> None:
 def test_budgets_decide_on_each_reading_and_after_a_while_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     decided: list[float] = []
     glanced: list[float] = []
-    monkeypatch.setattr(budgeting, "step", lambda state, *more: (decided.append(more[-1]), (state, ()))[1])
+    monkeypatch.setattr(budgeting, "step", lambda state, *more, running: (decided.append(more[-1]), (state, ()))[1])
     monkeypatch.setattr(budgeting, "glance", lambda state, *more: (glanced.append(more[-1]), (state, ()))[1])
     hub, budgets = World().hub, Budgets(temperature=75.0, memory=2**28)
     keeper, readings = hub.keeper, Readings(at_ns=0)

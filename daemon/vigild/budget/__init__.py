@@ -6,7 +6,9 @@
 `memory_governor`   memory: trim, a lighter variant, a worker started anew
 `schedule`          hours with limits of their own
 `operating_points`  what may be given up, in order; `from_profile` makes them of what was measured
-`thermal_model`     learns how the board warms; `observer`, `sensing`, `foreign` and `ceiling` see for the governor
+`carried`           how much work there really is, whatever cameras and profiles say
+`thermal_model`     learns how the board warms; `deciding`, `observer`, `sensing`, `foreign` and `ceiling` see for the
+                    governor
 `thermal_fit`       finds it at once from a whole course of load, by `thermal_pair`: for `vigild tune --sustained`
 `shares`            a rate, divided among cameras
 `actions`           what comes out

@@ -62,6 +62,8 @@ class UsePoint(Action, frozen=True, kw_only=True):
     """The operating point that is wanted from now on: a takeover."""
 
     point: OperatingPoint
+    beside: bool = True
+    """There is room for it beside the one that runs. False: that one is ended first."""
 
 
 class Trim(Action, frozen=True, kw_only=True):

@@ -19,15 +19,22 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from vigild.board.readings import Readings
-from vigild.budget import governor, memory_governor, schedule, shares, thermal_model
+from vigild.budget import carried, governor, memory_governor, schedule, shares, thermal_model
 from vigild.budget.actions import Action, CameraLimit, Holder, Limits, Move, UsePoint
+from vigild.budget.carried import Carried
+from vigild.budget.deciding import Deciding, decide
 from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, Means, OperatingPoint, build
 from vigild.budget.schedule import Quiet
 from vigild.budget.thermal_model import ThermalModel
+from vigild.figures import mebibytes
 
 LEAST_CORES, FRAMES_SHARE = 0.05, 0.1
 """Where no profile tells what a frame takes of the processor it is measured while at least so much of a core works, and
 moved by this part a reading: the load of other programs is told in frames."""
+
+ASK_AGAIN_S, MOST_ASK_AGAIN_S = 10.0, 600.0
+"""What was asked for and does not run is asked for again (another takeover was under way, a reload came between), after
+twice as long each time: its file may be gone."""
 
 HUB = "hub"
 """The process that cannot be recycled, by its name in the memory readings."""
@@ -60,8 +67,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Of an earlier run, until it is known whether it is of this unit."""
     limits: Limits | None = None
     point: OperatingPoint | None = None
+    fitting: int = 0
+    """Points that memory had room for."""
+    ask_at: float = -math.inf
+    """When `point` is asked for again, should it not run; and"""
+    ask_again_s: float = 0.0
+    """how long after that the next time."""
     quiet: bool = False
-    sensor: str = ""
+    deciding: Deciding = Deciding()
+    carried: Carried = Carried()
     frames_a_core: float = 0.0
     """Reference frames a second that keep one core busy, as measured; 0: not yet."""
     read_at_ns: int = -1
@@ -99,12 +113,14 @@ def step(
     readings: Readings,
     minute_of_day: int,
     now: float,
+    running: OperatingPoint | None = None,
 ) -> tuple[State, tuple[Action, ...]]:
     """One round.
 
     `cameras`: those that nobody but the budgets may keep from running. `points`: the wanted one first (see
     `operating_points.build`). `readings`: the newest; the same ones again count as none. `minute_of_day`: of the
-    wall clock, for the schedule alone. `now`: monotonic seconds.
+    wall clock, for the schedule alone. `now`: monotonic seconds. `running`: the point that really runs; None: the one
+    that was asked for, or it is on its way.
     """
     actions: list[Action] = []
     fresh = readings.at_ns != state.read_at_ns
@@ -114,12 +130,12 @@ def step(
     state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
     if fresh and settings.memory is not None:
         usage = _usage(readings)
-        variants = len({point.variant for point in points}) if "variant" in settings.give_up else 1
+        variants = len(_by_memory(points)) if "variant" in settings.give_up else 1
         memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now, variants)
         state = msgspec.structs.replace(state, memory=memory)
         actions += of_memory
     if cameras and points:
-        state, of_heat = _heat(state, settings, quiet, cameras, points, readings, fresh, now)
+        state, of_heat = _heat(state, settings, quiet, cameras, points, readings, fresh, now, running)
         actions += of_heat
     return _counted(state, actions), tuple(actions)
 
@@ -165,52 +181,90 @@ def _heat(
     readings: Readings,
     fresh: bool,
     now: float,
+    running: OperatingPoint | None,
 ) -> tuple[State, list[Action]]:
     heat_state = state.heat
     if heat_state is None or heat_state.unit != unit(points[0]):
         # Another model: what was learned of the old one says nothing, what was kept of this one may.
         heat_state = governor.begin(unit(points[0]), state.kept)
     wanted = [_within(camera, quiet) for camera in cameras]
-    ladder = build(_after_memory(points, state.memory.lighter), wanted, settings.give_up, settings.min_fps)
-    hottest = readings.hottest
-    gone = state.sensor in readings.lost
-    celsius = hottest.celsius if fresh and hottest is not None and not gone else None
-    sensor = hottest.sensor if hottest is not None and not gone else state.sensor
-    blind = hottest is None and not readings.lost and not readings.counted
+    point = running or state.point or points[0]
+    measured = sum(camera.measured_fps for camera in cameras)
+    if fresh:
+        state = msgspec.structs.replace(state, carried=_follow(state, wanted, point, points[0], measured))
+    fitting = _after_memory(points, state.memory.lighter)
+    ladder = build(fitting, wanted, settings.give_up, settings.min_fps, state.carried.fps)
+    whole = ladder if fitting[0] is points[0] else build(points, wanted, settings.give_up, settings.min_fps)
+    celsius = _least(settings.temperature, quiet.temperature if quiet is not None else None)
+    actions: list[Action] = []
+    seen = None
+    if fresh:
+        deciding, seen, lost = decide(state.deciding, readings, celsius, now)
+        state = msgspec.structs.replace(state, deciding=deciding)
+        actions += lost if celsius is not None else ()
+    blind = readings.hottest is None and not readings.lost and not readings.counted
     plan = governor.Plan(
         ladder=ladder,
-        celsius=None if blind else _least(settings.temperature, quiet.temperature if quiet is not None else None),
+        celsius=None if blind else celsius,
         hysteresis=settings.hysteresis,
         dwell=settings.dwell,
+        wanted=None if whole is ladder else whole.rungs[0],
+        because="" if whole is ladder else "the memory budget leaves no room for more",
+        refit=_memory_told(readings, settings) if len(fitting) != state.fitting else "",
     )
-    measured = sum(camera.measured_fps for camera in cameras)
-    ran = measured * (state.point or points[0]).cost
-    frames_a_core = _frames_a_core(state, points[0], readings, ran) if fresh else state.frames_a_core
+    frames_a_core = _frames_a_core(state, points[0], readings, measured * point.cost) if fresh else state.frames_a_core
     heat = governor.Heat(
-        celsius=celsius,
-        sensor=sensor or "the temperature sensor",
+        celsius=seen.celsius if seen is not None else None,
+        sensor=(seen.sensor if seen is not None else state.deciding.sensor) or "the temperature sensor",
         flags=frozenset(readings.flags),
         measured_fps=measured,
+        cost=point.cost,
         foreign=(readings.foreign_cores or 0.0) * frames_a_core,
     )
     heat_state, decided = governor.step(heat_state, plan, heat, now)
     limits = _limits(decided, wanted, quiet, settings.min_fps)
-    actions: list[Action] = list(decided.moves)
+    actions += decided.moves
     if state.limits is None or limits.cameras != state.limits.cameras:
         actions.append(limits)
-    if decided.point != state.point and (state.point is not None or decided.point != points[0]):
-        actions.append(UsePoint(point=decided.point))
+    state, use = _use(state, decided.point, points[0], running, settings.memory, readings, now)
+    actions += use
     state = msgspec.structs.replace(
         state,
         heat=heat_state,
         plan=plan,
+        fitting=len(fitting),
         wanted=tuple(wanted),
         limits=limits,
         point=decided.point,
-        sensor=sensor,
         frames_a_core=frames_a_core,
     )
     return state, actions
+
+
+def _use(
+    state: State,
+    point: OperatingPoint,
+    first: OperatingPoint,
+    running: OperatingPoint | None,
+    budget: int | None,
+    readings: Readings,
+    now: float,
+) -> tuple[State, list[UsePoint]]:
+    """Ask for another point; and again where the one that was asked for does not run."""
+    asked = state.point or first
+    anew = point.settings != asked.settings
+    astray = not anew and running is not None and running.settings != point.settings
+    if not anew and not astray:
+        there = running is not None
+        return (msgspec.structs.replace(state, ask_again_s=0.0) if there and state.ask_again_s else state), []
+    if astray and now < state.ask_at:
+        return state, []
+    wait = ASK_AGAIN_S if anew or not state.ask_again_s else min(2 * state.ask_again_s, MOST_ASK_AGAIN_S)
+    # For heat's sake both may be there for a moment; where memory is short, that is what has to be avoided.
+    short = budget is not None and state.memory.lighter > 0
+    room = not short or readings.memory.used_bytes + point.memory_bytes < (budget or 0)
+    state = msgspec.structs.replace(state, ask_at=now + wait, ask_again_s=wait)
+    return state, [UsePoint(point=point, beside=room)]
 
 
 def glance(state: State, settings: Settings, readings: Readings, now: float) -> tuple[State, tuple[Action, ...]]:
@@ -221,7 +275,7 @@ def glance(state: State, settings: Settings, readings: Readings, now: float) -> 
     cores = readings.foreign_cores_lately
     if cores is None or state.heat is None or state.plan is None:
         return state, ()
-    heat = governor.Heat(celsius=None, sensor=state.sensor, foreign=cores * state.frames_a_core)
+    heat = governor.Heat(celsius=None, sensor=state.deciding.sensor, foreign=cores * state.frames_a_core)
     heat_state, decided = governor.glance(state.heat, state.plan, heat, now)
     if heat_state is state.heat:
         return state, ()
@@ -233,8 +287,21 @@ def glance(state: State, settings: Settings, readings: Readings, now: float) -> 
     return _counted(msgspec.structs.replace(state, limits=limits), actions), tuple(actions)
 
 
+def _follow(
+    state: State, wanted: Sequence[Camera], point: OperatingPoint, first: OperatingPoint, measured: float
+) -> Carried:
+    """What is inferred while nothing holds it back: of the first point alone, which is all of the work."""
+    if point.settings != first.settings:
+        return state.carried
+    granted = state.heat.rate if state.heat is not None and state.heat.limited else None
+    of = (first.settings, tuple((camera.name, camera.wanted_fps) for camera in wanted))
+    return carried.follow(state.carried, of, measured, granted)
+
+
 def _frames_a_core(state: State, point: OperatingPoint, readings: Readings, ran: float) -> float:
     """Reference frames a second that keep one core busy; 0 while that is not known. `ran`: so many did, of late."""
+    if point.cpu_s > 0:
+        return 1 / point.cpu_s
     if math.isfinite(point.capacity_fps):
         # At its capacity a point keeps all its threads busy.
         return point.capacity_fps * point.cost / max(point.threads, 1)
@@ -252,11 +319,32 @@ def _within(camera: Camera, quiet: Quiet | None) -> Camera:
     return msgspec.structs.replace(camera, wanted_fps=most)
 
 
+LESS_MEMORY = 0.97
+"""A variant that takes more than this part of another's memory saves nothing that shows."""
+
+
+def _by_memory(points: Sequence[OperatingPoint]) -> list[int]:
+    """Bytes of the wanted variant, and of those that take less, each less than the one before."""
+    held = {point.variant: point.memory_bytes for point in reversed(points)}
+    steps = [held[points[0].variant]] if points else []
+    for size in sorted(held.values(), reverse=True):
+        if 0 < size < LESS_MEMORY * steps[-1]:
+            steps.append(size)
+    return steps
+
+
 def _after_memory(points: Sequence[OperatingPoint], lighter: int) -> Sequence[OperatingPoint]:
-    """Without the first variants, when memory is too short for them; one is always left."""
-    variants = list(dict.fromkeys(point.variant for point in points))
-    left = set(variants[min(lighter, len(variants) - 1) :])
-    return [point for point in points if point.variant in left]
+    """Without the variants that memory is too short for: those that take more than the `lighter`-th step down."""
+    steps = _by_memory(points)
+    if lighter <= 0 or len(steps) < 2:
+        return points
+    most = steps[min(lighter, len(steps) - 1)]
+    held = {point.variant: point.memory_bytes for point in reversed(points)}
+    return [point for point in points if 0 < held[point.variant] <= most]
+
+
+def _memory_told(readings: Readings, settings: Settings) -> str:
+    return f"memory {mebibytes(readings.memory.used_bytes)}, budget {mebibytes(settings.memory or 0)}"
 
 
 def _least(*limits: float | None) -> float | None:

@@ -20,12 +20,13 @@ def assumed(variant: str, threads: int, delegate: str) -> list[OperatingPoint]:
 
 
 def operating_points(
-    rows: Iterable[Row], variant: str, threads: int, delegate: str, allowed: Collection[str] = ()
+    rows: Iterable[Row], variant: str, threads: int, delegate: str, allowed: Collection[str] = (), detectors: int = 1
 ) -> list[OperatingPoint]:
     """The wanted point first, then its fewer threads, then the other variants, the more accurate before the lesser.
 
     `allowed`: the variants it may change to, in the order in which they are preferred; empty: all that were measured,
     by accuracy where it is known and by the size of their input where it is not. Cost is CPU time for a frame.
+    `detectors`: so many run side by side; that they carry so many times as much is the most that can be.
     """
     working = [row for row in rows if row.works and not row.dropped and row.delegate == delegate and row.cpu_ms > 0]
     wanted = next((row for row in working if (row.variant, row.threads) == (variant, threads)), None)
@@ -45,7 +46,9 @@ def operating_points(
             threads=row.threads,
             delegate=row.delegate,
             cost=row.cpu_ms / wanted.cpu_ms,
-            capacity_fps=1000.0 / row.p50_ms,
+            capacity_fps=detectors * 1000.0 / row.p50_ms,
+            cpu_s=row.cpu_ms / 1000.0,
+            memory_bytes=row.memory_bytes,
         )
         for row in [*own, *others]
         if row.p50_ms > 0

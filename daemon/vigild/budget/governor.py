@@ -33,9 +33,10 @@ import math
 import msgspec
 
 from vigild.budget import ceiling, climbing, foreign, observer, thermal_model, words
-from vigild.budget.actions import Move, MoveKind
+from vigild.budget.actions import Move
 from vigild.budget.ceiling import Ceiling
 from vigild.budget.governor_state import Action, Heat, Plan, State
+from vigild.budget.operating_points import changes_place, place
 from vigild.budget.sensing import Sensing, judge
 from vigild.budget.thermal_model import ThermalModel
 
@@ -54,8 +55,12 @@ COMING_PART = 0.2
 """Of the heat of what comes and goes, which is not known better: while it does, work is added only beyond that."""
 RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
+COLD_PART = 0.05
+"""The same where more is foretold to be too much, on a board that is colder than the budget by the hysteresis."""
 BLIND_PART = 0.9
 """Of the last safe load, while the sensor is lost."""
+FALLING = 0.005
+"""°C/s, from which on a paused board is on its way down: 0.3 °C in a minute."""
 SAFE_S = 60.0
 """In which the safe load may rise from nothing to all: what was run for a moment only is not known to be safe."""
 
@@ -68,25 +73,27 @@ def begin(unit: str, kept: ThermalModel | None = None) -> State:
 def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
     """One round. `now`: monotonic seconds."""
     seconds = now - state.stepped_at
-    if state.begun and seconds < 0.9 * PERIOD_S:
+    if state.at is not None and seconds < 0.9 * PERIOD_S:
         return state, _action(state, plan, heat, ())
-    state = _fit(state, plan)
-    seconds = min(seconds, 10.0) if math.isfinite(seconds) else PERIOD_S
     before = state
+    fitted = state = _fit(state, plan, now)
+    seconds = min(seconds, 10.0) if math.isfinite(seconds) else PERIOD_S
     sensing, sensing_moves = judge(state.sensing, heat.celsius, heat.sensor, state.quick_load, _gain(state, plan), now)
     state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
     rung = plan.ladder.rungs[state.rung]
-    ran = (heat.measured_fps if heat.measured_fps is not None else state.rate) * rung.point.cost
+    ran = state.rate * rung.point.cost
+    if heat.measured_fps is not None:
+        ran = heat.measured_fps * (rung.point.cost if heat.cost is None else heat.cost)
     taken = heat.foreign if math.isfinite(heat.foreign) else state.foreign.load
     others = foreign.follow(state.foreign, taken, plan.ladder.full_load, seconds, now)
     state = _follow(msgspec.structs.replace(state, foreign=others), plan, sensing, ran + taken, seconds)
     limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
     state = msgspec.structs.replace(state, ceiling=limit)
     state = _decide(state, plan, sensing, limit, now)
-    state = msgspec.structs.replace(state, limited=_limited(state, plan))
+    state = msgspec.structs.replace(state, at=plan.ladder.rungs[state.rung], limited=_limited(state, plan))
     moves = list(sensing_moves) if plan.celsius is not None else []
     cause = _cause(state, plan, heat, why)
-    moves += _moves(before, state, plan, cause)
+    moves += _moves(before, fitted, state, plan, cause)
     return state, _action(state, plan, heat, tuple(moves), cause)
 
 
@@ -112,7 +119,7 @@ def glance(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Act
     state = msgspec.structs.replace(state, load=load, rate=rung.rate(load), acted_at=now)
     state = msgspec.structs.replace(state, limited=_limited(state, plan))
     cause = f"other programs take more of the processor; {_cause(state, plan, heat, '')}"
-    return state, _action(state, plan, heat, tuple(_moves(before, state, plan, cause)), cause)
+    return state, _action(state, plan, heat, tuple(_moves(before, before, state, plan, cause)), cause)
 
 
 # ---- following
@@ -129,13 +136,18 @@ def _limited(state: State, plan: Plan) -> bool:
     return state.rung > 0 or state.rate < plan.ladder.rungs[state.rung].full_fps
 
 
-def _fit(state: State, plan: Plan) -> State:
+def _fit(state: State, plan: Plan, now: float) -> State:
     """The state on this ladder: it may have been made anew since the last step."""
-    rungs = plan.ladder.rungs
-    index = min(state.rung, len(rungs) - 1)
+    ladder = plan.ladder
+    if state.at is None:
+        full = ladder.full_load
+        return msgspec.structs.replace(state, at=ladder.rungs[0], rung=0, load=full, rate=ladder.rungs[0].rate(full))
     over = plan.celsius is not None and state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
-    load = plan.ladder.full_load if not state.begun or (not state.limited and not over) else state.load
-    return msgspec.structs.replace(state, begun=True, rung=index, load=load, rate=rungs[index].rate(load))
+    load = ladder.full_load if not state.limited and not over else state.load
+    index = place(ladder, state.at, load)
+    rung = ladder.rungs[index]
+    acted_at = now if changes_place(ladder, state.at, rung) else state.acted_at
+    return msgspec.structs.replace(state, rung=index, load=load, rate=rung.rate(load), acted_at=acted_at)
 
 
 def _follow(state: State, plan: Plan, sensing: Sensing, ran: float, seconds: float) -> State:
@@ -188,9 +200,20 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
     if down:
         return climbing.cut(state, plan, lower, too_hot, now)
     state = msgspec.structs.replace(state, pressed=0)
+    if too_hot and _nothing_left(state, plan, now):
+        return msgspec.structs.replace(state, held=False)
     if rested and not too_hot and (sensing.fresh or plan.celsius is None):
         return climbing.add(state, plan, upper, now)
     return msgspec.structs.replace(state, held=state.held or not too_hot)
+
+
+def _nothing_left(state: State, plan: Plan, now: float) -> bool:
+    """On the last rung, at its least, and no cooler for it: a pause takes a while until it shows."""
+    rung = plan.ladder.rungs[-1]
+    assert state.observer is not None
+    falls = state.observer.celsius_slope < -FALLING
+    least = state.rung + 1 == len(plan.ladder.rungs) and state.load <= rung.floor_load
+    return least and now - state.acted_at >= SAFE_S and not falls
 
 
 def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float, bool]:
@@ -215,6 +238,9 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
         lower = state.load + (target - foretold) / weak
     elif foretold < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
         upper = state.load + min((target - foretold) / strong, RAISE_PART * full)
+    elif state.sensing.celsius is not None and state.sensing.celsius < plan.celsius - plan.hysteresis:
+        # What was learned forbids it and the board does not: a little, and it will be seen.
+        upper = state.load + COLD_PART * full
     return min(max(lower, 0.0), most), min(upper, most), over
 
 
@@ -240,18 +266,25 @@ def _cause(state: State, plan: Plan, heat: Heat, flags: str) -> str:
     return words.temperature(heat.sensor, state.observer.celsius, state.observer.celsius_slope, plan.celsius)
 
 
-def _moves(before: State, after: State, plan: Plan, cause: str) -> list[Move]:
-    rungs = plan.ladder.rungs
+def _moves(before: State, fitted: State, after: State, plan: Plan, cause: str) -> list[Move]:
+    """`before`: on the ladder of the last step; `fitted`: in the same place of this one."""
+    ladder = plan.ladder
     moves: list[Move] = []
-    old, new = rungs[before.rung], rungs[after.rung]
-    if after.rung != before.rung:
-        kind: MoveKind = "step_down" if after.rung > before.rung else "step_up"
-        moves.append(
-            Move(kind=kind, reason=f"{words.rung_change(old, new)}, {words.rates(before.rate, after.rate)}: {cause}")
-        )
-    elif after.rate != before.rate:
-        kind = "rate_cut" if after.rate < before.rate else "rate_raised"
-        moves.append(Move(kind=kind, reason=f"{words.rates(before.rate, after.rate)}: {cause}"))
+    old, new = before.at or ladder.rungs[0], ladder.rungs[after.rung]
+    rates = words.rates(fitted.rate, after.rate)
+    if changes_place(ladder, old, new):
+        moved = after.rung - fitted.rung
+        down = moved > 0 if moved else new.point.cost < old.point.cost or len(new.without) > len(old.without)
+        change = words.rung_change(ladder, old, new)
+        if after.rate != fitted.rate:
+            change = f"{change}, {rates}"
+        reason = f"{change}: {cause if moved or not plan.refit else plan.refit}"
+        moves.append(Move(kind="step_down" if down else "step_up", reason=reason))
+    elif after.rate != fitted.rate:
+        moves.append(Move(kind="rate_cut" if after.rate < fitted.rate else "rate_raised", reason=f"{rates}: {cause}"))
+    elif before.limited and not after.limited:
+        reason = f"{after.rate:.1f} fps is all that comes, nothing is given up any more: {cause}"
+        moves.append(Move(kind="rate_raised", reason=reason))
     if before.held != after.held:
         if after.held:
             moves.append(Move(kind="held_again", reason=f"the budget is held again: {cause}"))
@@ -266,9 +299,9 @@ def _action(state: State, plan: Plan, heat: Heat, moves: tuple[Move, ...], cause
     rung = plan.ladder.rungs[state.rung]
     limited = _limited(state, plan)
     degraded = ""
-    if limited:
-        cause = cause or _cause(state, plan, heat, "")
-        degraded = f"{words.given_up(plan.ladder, state.rung, state.rate)}: {cause}"
+    if limited or plan.wanted is not None:
+        cause = "; ".join(filter(None, [plan.because, (cause or _cause(state, plan, heat, "")) if limited else ""]))
+        degraded = f"{words.given_up(plan.wanted or plan.ladder.rungs[0], rung, state.rate)}: {cause}"
     return Action(
         point=rung.point, cameras=rung.cameras, rate=state.rate, limited=limited, moves=moves, degraded=degraded
     )

@@ -10,7 +10,7 @@ from vigild.budget.actions import Move
 from vigild.budget.ceiling import Ceiling
 from vigild.budget.foreign import Foreign
 from vigild.budget.observer import Observer
-from vigild.budget.operating_points import Ladder, OperatingPoint
+from vigild.budget.operating_points import Ladder, OperatingPoint, Rung
 from vigild.budget.sensing import Sensing
 from vigild.budget.thermal_model import Belief, ThermalModel
 
@@ -25,6 +25,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     dwell: float = 10.0
     most_fps: float | None = None
     """A cap for all cameras together (quiet hours); None: none."""
+    wanted: Rung | None = None
+    """All that is wanted, where that is not on the ladder; and"""
+    because: str = ""
+    """why it is not."""
+    refit: str = ""
+    """Why this ladder is another than before."""
 
 
 class Heat(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +43,8 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
     """What limits the board right now: "under_voltage", "throttled", ...; see `ceiling`."""
     measured_fps: float | None = None
     """Inferences a second of all cameras; None: not known, so that what was asked is taken for it."""
+    cost: float | None = None
+    """Of a frame at the point that really ran; None: it is the one that was asked for."""
     foreign: float = 0.0
     """What other programs ask of the processor, as the reference frames a second that would keep it as busy."""
 
@@ -46,7 +54,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: str
     rung: int = 0
-    begun: bool = False
+    at: Rung | None = None
+    """The rung itself: another ladder may have it in another place. None: before the first step."""
     load: float = 0.0
     """Reference frames a second that are granted; from the first step on all of them."""
     rate: float = 0.0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -39,6 +39,15 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """What one frame takes (CPU time or energy), relative to the first point's."""
     capacity_fps: float = math.inf
     """Frames a second that it carries for long, all detectors together; inf while nothing is known."""
+    cpu_s: float = 0.0
+    """CPU seconds that a frame takes; 0 while nothing is known."""
+    memory_bytes: int = 0
+    """That a process with it holds; 0 while nothing is known."""
+
+    @property
+    def settings(self) -> tuple[str, int, str]:
+        """What makes it this one, whatever is known of it."""
+        return self.variant, self.threads, self.delegate
 
     def __str__(self) -> str:
         return f"{self.variant} on {self.threads} thread{'' if self.threads == 1 else 's'}"
@@ -67,6 +76,8 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     """Rungs that differ by threads alone are one stage: between them latency is given up, not frames."""
     floor_fps: float
     full_fps: float
+    without: tuple[str, ...] = ()
+    """The cameras that were given up."""
 
     @property
     def floor_load(self) -> float:
@@ -98,43 +109,105 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(
-    points: Sequence[OperatingPoint], cameras: Sequence[Camera], give_up: Sequence[Means], min_fps: float
+    points: Sequence[OperatingPoint],
+    cameras: Sequence[Camera],
+    give_up: Sequence[Means],
+    min_fps: float,
+    carried: float | None = None,
 ) -> Ladder:
     """The ladder for these points and cameras.
 
     `points`: the wanted one first, with cost 1; then what the user's floors allow, the better before the lesser.
-    `cameras` may be empty. What is not in `give_up` is kept whatever the temperature; without "fps" a camera that
-    runs has the rate that is wanted.
+    `cameras` may be empty. What is not in `give_up` is kept whatever the temperature: a camera that runs has the rate
+    that is wanted until "fps" has its turn, and behind a pause nothing is left. `carried`: frames a second of all
+    cameras at the first point, where that was seen; it is believed more than what cameras and points say.
 
     Raises ValueError without a point.
     """
     if not points:
         raise ValueError("a ladder needs at least one operating point")
-    running = tuple(camera.name for camera in cameras)
-    steps: list[tuple[Means, OperatingPoint, tuple[str, ...]]] = [("fps", points[0], running)]
-    for means in give_up:
-        _, point, running = steps[-1]
-        if means == "threads":
-            steps += [("threads", fewer, running) for fewer in _fewer_threads(points, point)]
-        elif means == "variant":
-            steps += [("variant", lighter, running) for lighter in _lighter(points, point)]
-        elif means == "cameras":
-            for last in sorted(cameras, key=lambda camera: camera.priority)[: len(running) - 1]:
-                running = tuple(name for name in running if name != last.name)
-                steps.append(("cameras", point, running))
-        elif means == "pause" and running:
-            steps.append(("pause", point, ()))
+    everything = tuple(camera.name for camera in cameras)
+    steps = _steps(points, cameras, give_up)
     by_name = {camera.name: camera for camera in cameras}
     rungs: list[Rung] = []
-    for means, point, names in steps:
-        full = _full([by_name[name] for name in names], point)
-        floor = min(min_fps * len(names), full) if "fps" in give_up else full
-        stage = rungs[-1].stage + (means != "threads") if rungs else 0
-        rung = Rung(point=point, cameras=names, gives_up=means, stage=stage, floor_fps=floor, full_fps=full)
+    for step in steps:
+        full = _full([by_name[name] for name in step.running], step.point)
+        if carried is not None and step.running:
+            if step.point is points[0]:
+                full = carried if step.running == everything else min(full, carried)
+            elif step.running == everything:
+                full = min(max(full, carried), step.point.capacity_fps)
+        rung = Rung(
+            point=step.point,
+            cameras=step.running,
+            gives_up=step.means,
+            stage=rungs[-1].stage + (step.means != "threads") if rungs else 0,
+            floor_fps=min(min_fps * len(step.running), full) if step.slows else full,
+            full_fps=full,
+            without=tuple(name for name in everything if name not in step.running),
+        )
         # One that cannot go below the one above it gives nothing up: its floors are what it can carry.
-        if not rungs or rung.floor_load <= rungs[-1].floor_load or "fps" not in give_up:
+        if not rungs or rung.floor_load <= rungs[-1].floor_load:
             rungs.append(rung)
     return Ladder(rungs=tuple(rungs))
+
+
+class _Step(NamedTuple):
+    """A rung before it is known what it carries."""
+
+    means: Means
+    point: OperatingPoint
+    running: tuple[str, ...]
+    slows: bool = False
+    """Its rate may be given up: "fps" has had its turn."""
+
+
+def _steps(points: Sequence[OperatingPoint], cameras: Sequence[Camera], give_up: Sequence[Means]) -> list[_Step]:
+    steps = [_Step("fps", points[0], tuple(camera.name for camera in cameras))]
+    for means in give_up:
+        last = steps[-1]
+        if means == "fps":
+            steps[-1] = last._replace(slows=True)
+        elif means == "threads":
+            steps += [last._replace(means=means, point=fewer) for fewer in _fewer_threads(points, last.point)]
+        elif means == "variant":
+            steps += [last._replace(means=means, point=lighter) for lighter in _lighter(points, last.point)]
+        elif means == "cameras":
+            for least in sorted(cameras, key=lambda camera: camera.priority)[: len(last.running) - 1]:
+                running = tuple(name for name in steps[-1].running if name != least.name)
+                steps.append(last._replace(means=means, running=running))
+        elif last.running:
+            return [*steps, last._replace(means=means, running=())]
+    return steps
+
+
+def place(ladder: Ladder, old: Rung, load: float) -> int:
+    """Where on this ladder one is who was on `old` of another: at the same point, and without the same cameras of those
+    that there still are. Where there is no such rung, on the first that goes down to `load`."""
+    rungs = ladder.rungs
+    if old.without and not old.cameras:
+        found = [at for at, rung in enumerate(rungs) if rung.without and not rung.cameras]
+    else:
+        without = gone_still(ladder, old)
+        found = [
+            at
+            for at, rung in enumerate(rungs)
+            if rung.point.settings == old.point.settings and set(rung.without) == without and rung.cameras
+        ]
+    found += [at for at, rung in enumerate(rungs) if rung.floor_load <= load]
+    return found[0] if found else len(rungs) - 1
+
+
+def changes_place(ladder: Ladder, old: Rung, new: Rung) -> bool:
+    """Whether something is given up on `new`, a rung of this ladder, that was not on `old`, or the other way round;
+    cameras that have come or gone by themselves do not count."""
+    return old.point.settings != new.point.settings or gone_still(ladder, old) != set(new.without)
+
+
+def gone_still(ladder: Ladder, old: Rung) -> set[str]:
+    """The cameras that were given up on `old`, of those of this ladder."""
+    everything = ladder.rungs[0].cameras
+    return set(everything) if old.without and not old.cameras else set(old.without).intersection(everything)
 
 
 UNKNOWN_FPS = 30.0

@@ -119,7 +119,14 @@ class BudgetKeeper:
         self._settings = _settings(config, budgets, readings)
         self._cameras = [_camera(camera, now_ns) for camera in self._fleet.cameras.values() if _counts(camera)]
         self._state, actions = budgeting.step(
-            self._state, self._settings, self._cameras, self._points, readings, minute_of_day, now_ns / 1e9
+            self._state,
+            self._settings,
+            self._cameras,
+            self._points,
+            readings,
+            minute_of_day,
+            now_ns / 1e9,
+            running=self._running,
         )
         self._act(actions, config)
 
@@ -134,8 +141,8 @@ class BudgetKeeper:
                 self._emit(events.BudgetMoved(move=kind, reason=reason))
             case Limits():
                 self._limit(action)
-            case UsePoint(point=point):
-                self._use(point, config)
+            case UsePoint(point=point, beside=beside):
+                self._use(point, beside, config)
             case Trim(on=on):
                 self._fleet.trim(on)
             case Recycle(worker=worker, reason=reason, overlap=overlap):
@@ -168,8 +175,15 @@ class BudgetKeeper:
 
         self._fleet.replace(self.operating(config.model), done)
 
-    def _use(self, point: OperatingPoint, config: Config) -> None:
-        full = bool(self._points) and point == self._points[0]
+    @property
+    def _running(self) -> OperatingPoint | None:
+        """The point that runs; None while that is about to change, or nothing is known."""
+        if self._moving or self._asked or not self._points:
+            return None
+        return self._point or self._points[0]
+
+    def _use(self, point: OperatingPoint, beside: bool, config: Config) -> None:
+        full = bool(self._points) and point.settings == self._points[0].settings
         if full and self._point is None:
             return  # it runs: another model or delegate came, and not by the budgets
         before, self._point = self._point, None if full else point
@@ -182,7 +196,7 @@ class BudgetKeeper:
                 reason = f"the budgets' move to {point} was refused, what runs stays: {outcome}"
                 self._emit(events.Noticed(kind="budget_refused", reason=reason))
 
-        self._fleet.replace(self.operating(config.model), done)
+        self._fleet.replace(self.operating(config.model), done, beside=beside)
 
 
 def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting.Settings:
@@ -238,6 +252,11 @@ def _points(ready: ModelReady, config: Config) -> list[OperatingPoint]:
             model = kept.models.get(ready.name)
             if model is not None and not profile.stale(kept, profile.this_board()):
                 return operating_points(
-                    model.rows, ready.variant, ready.threads, ready.delegate, config.budget.variants
+                    model.rows,
+                    ready.variant,
+                    ready.threads,
+                    ready.delegate,
+                    config.budget.variants,
+                    config.model.detectors,
                 )
     return assumed(ready.variant, ready.threads, ready.delegate)
