@@ -88,7 +88,7 @@ class World:
 
     def __call__(self, task: LoadTask) -> World:
         assert Path(task.tensors).stat().st_size > 0
-        self.loaded = Loaded(variant="uint8", threads=task.config.threads, delegate=task.delegate)
+        self.loaded = Loaded(model="quarters", variant="uint8", threads=task.config.threads, delegate=task.delegate)
         return self
 
     def __enter__(self) -> World:
@@ -177,7 +177,7 @@ def test_from_nothing_to_a_rate_for_each_operating_point(
     # The daemon begins with it.
     kept = Learned(world.live.root).load()
     assert kept is not None and f"is kept for the daemon, in {tmp_path / 'state/thermal.json'}" in err[3]
-    point = OperatingPoint(variant="uint8", threads=1, delegate="none")
+    point = OperatingPoint(model="quarters", variant="uint8", threads=1, delegate="none")
     assert kept.unit == budgeting.unit(point)
     told = thermal_model.describe(thermal_model.believe(kept), 75.0, 1.0, str(point), kept.full_load)
     assert told.startswith(f"{one['sustained_fps']:.1f} ± ") and "not learned well" not in told

@@ -153,7 +153,8 @@ def _usage(readings: Readings) -> memory_governor.Usage:
 
 def unit(point: OperatingPoint) -> str:
     """What a reference frame is, for the thermal model: one of another point heats differently."""
-    return f"{point.variant}, {point.threads} threads, {point.delegate}"
+    model = f"{point.model} " if point.model else ""
+    return f"{model}{point.variant}, {point.threads} threads, {point.delegate}"
 
 
 def _heat(

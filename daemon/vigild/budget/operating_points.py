@@ -39,6 +39,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """What one frame takes (CPU time or energy), relative to the first point's."""
     capacity_fps: float = math.inf
     """Frames a second that it carries for long, all detectors together; inf while nothing is known."""
+    model: str = ""
+    """Its name: what was learned of one says nothing of another with variants of the same names."""
 
     def __str__(self) -> str:
         return f"{self.variant} on {self.threads} thread{'' if self.threads == 1 else 's'}"

@@ -227,7 +227,14 @@ def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
 
 
 def _points(ready: ModelReady, config: Config) -> list[OperatingPoint]:
-    """The ladder of this model, by what `vigild tune` measured here; the one point that runs, where nothing was."""
+    """What this model may run as, the wanted point first."""
+    return [msgspec.structs.replace(point, model=ready.name) for point in _known(ready, config)]
+
+
+def _known(ready: ModelReady, config: Config) -> list[OperatingPoint]:
+    """The points of its ladder, by what `vigild tune` measured here; the one point that runs, where nothing was."""
+    # A profile is of the processor that works, not of a board whose sensors alone are read (--sysfs-root): it is kept
+    # by `vigild tune` and read by the detector in the same way.
     where = profile.find()
     if where is not None and config.model.path is None:
         try:
