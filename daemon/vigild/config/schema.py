@@ -352,7 +352,11 @@ class QuietConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     ] = ""
     temperature: Annotated[
         Annotated[Celsius, Meta(ge=30, le=110)] | None,
-        key("live", "The highest temperature in these hours. Default: the usual budget.", example='"60 °C"'),
+        key(
+            "live",
+            "The highest temperature in these hours, where it is below the usual budget. Default: the usual budget.",
+            example='"60 °C"',
+        ),
     ] = None
     max_fps: Annotated[
         Annotated[float, Meta(ge=0.001, le=1000)] | None,

@@ -102,6 +102,7 @@ def what_matters(state: State) -> object:
         state.model.sha256 if state.model else None,
         state.readings.flags,
         state.readings.lost,
+        state.budgets.temperature,
     )
 
 

@@ -24,7 +24,7 @@ from vigild.budget.operating_points import GIVE_UP, OperatingPoint, build
 from vigild.budget.operating_points import Camera as BudgetCamera
 from vigild.budget.thermal_model import ThermalModel
 from vigild.catalogue import profile
-from vigild.config.schema import Config, ModelConfig, QuietConfig
+from vigild.config.schema import Config, ModelConfig
 from vigild.fleet import events
 from vigild.fleet.camera import Camera
 from vigild.fleet.fleet import Fleet
@@ -194,16 +194,7 @@ def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting
         dwell=budget.dwell,
         min_fps=budget.min_fps,
         give_up=tuple(budget.give_up) or GIVE_UP,
-        quiet=_quiet(budget.quiet),
-    )
-
-
-def _quiet(config: QuietConfig) -> schedule.Quiet | None:
-    if not config.hours:
-        return None
-    start, end = schedule.hours(config.hours)
-    return schedule.Quiet(
-        start=start, end=end, temperature=config.temperature, max_fps=config.max_fps, pause=config.pause
+        quiet=schedule.of(budget.quiet),
     )
 
 
