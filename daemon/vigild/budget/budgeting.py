@@ -69,6 +69,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Moves by kind, since the start."""
 
 
+class Warming(msgspec.Struct, frozen=True, kw_only=True):
+    """How the board warms, as far as it is learned: a thermal resistance and two time constants. Without a wattmeter
+    the resistance is known in °C for a frame a second (of the point in force), not in K/W."""
+
+    rest_celsius: float
+    """°C that the sensor would show without this work."""
+    die_celsius_per_fps: float
+    die_seconds: float
+    """Time constant of what comes within seconds."""
+    board_celsius_per_fps: float
+    board_seconds: float
+    """Time constant of what comes within minutes."""
+    celsius_per_fps_deviation: float
+    """Standard deviation of the two gains' sum."""
+    sure: bool
+    """False: a careful guess as yet."""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """For health, status and `vigild sensors --model`."""
 
@@ -76,14 +94,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What is given up and why; empty while nothing is."""
     point: str
     moves: Mapping[str, int]
+    reduced: bool = False
+    """A lighter model serves than is wanted, or one with fewer threads."""
     board: str = ""
     """What this board could hold for ever, in words; empty while nothing is known."""
-    sure: bool = False
-    rest_celsius: float | None = None
-    die_seconds: float | None = None
-    board_seconds: float | None = None
-    celsius_per_fps: float | None = None
-    celsius_per_fps_deviation: float | None = None
+    warming: Warming | None = None
+    """None while nothing is known."""
 
 
 def begin(kept: ThermalModel | None = None) -> State:
@@ -290,24 +306,49 @@ def _counted(state: State, actions: Sequence[Action]) -> State:
     return msgspec.structs.replace(state, counts=counts)
 
 
-def summary(state: State, settings: Settings, ladder: Ladder | None = None) -> Summary:
-    """What there is to tell, now."""
+def summary(
+    state: State,
+    settings: Settings,
+    ladder: Ladder | None = None,
+    cameras: Sequence[Camera] = (),
+    reduced: bool = False,
+) -> Summary:
+    """What there is to tell, now. `ladder`, `cameras`: with all that is wanted; `reduced`: see `Summary`."""
     point = str(state.point) if state.point is not None else ""
-    degraded = state.limits.degraded if state.limits is not None else ""
+    degraded = _given_up(state, settings, ladder, cameras, reduced)
+    told = Summary(degraded=degraded, point=point, moves=state.counts, reduced=reduced)
     belief = state.heat.belief if state.heat is not None else None
     if belief is None or settings.temperature is None or state.point is None:
-        return Summary(degraded=degraded, point=point, moves=state.counts)
+        return told
     foreign = state.heat.foreign.load if state.heat is not None else 0.0
     full = ladder.rungs[0].full_fps if ladder is not None else state.point.capacity_fps
-    return Summary(
-        degraded=degraded,
-        point=point,
-        moves=state.counts,
-        board=thermal_model.describe(belief, settings.temperature, state.point.cost, str(state.point), full, foreign),
-        sure=belief.sure,
+    board = thermal_model.describe(belief, settings.temperature, state.point.cost, point, full, foreign)
+    return msgspec.structs.replace(told, board=board, warming=warming(belief, state.point.cost))
+
+
+def warming(belief: thermal_model.Belief, cost: float = 1.0) -> Warming:
+    """`cost`: of a frame of the point that is told of, in reference frames."""
+    return Warming(
         rest_celsius=belief.rest,
+        die_celsius_per_fps=belief.die_gain * cost,
         die_seconds=belief.die_s,
+        board_celsius_per_fps=belief.board_gain * cost,
         board_seconds=belief.board_s,
-        celsius_per_fps=belief.gain,
-        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation),
+        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation) * cost,
+        sure=belief.sure,
     )
+
+
+def _given_up(state: State, settings: Settings, ladder: Ladder | None, cameras: Sequence[Camera], reduced: bool) -> str:
+    """What the governor of heat gives up, and what it does not know of: memory's variant, quiet hours' cap."""
+    parts = [state.limits.degraded] if state.limits is not None and state.limits.degraded else []
+    wanted, quiet = ladder.rungs[0].point if ladder is not None else None, settings.quiet if state.quiet else None
+    if state.memory.lighter and wanted is not None and state.point is not None and state.point != wanted:
+        parts.append(f"{state.point} instead of {wanted}: the memory budget leaves no room for more")
+    if quiet is not None and quiet.max_fps is not None and not quiet.pause:
+        capped = any(camera.wanted_fps is None or camera.wanted_fps > quiet.max_fps for camera in cameras)
+        if capped:
+            parts.append(f"at most {quiet.max_fps:g} fps a camera: {schedule.until(quiet)}")
+    if reduced and not parts:
+        parts.append("a lighter model than is wanted, until that one is loaded")
+    return "; ".join(parts)

@@ -89,13 +89,23 @@ class BudgetKeeper:
     # ---- what there is to say
 
     @property
+    def reduced(self) -> bool:
+        """Whether the model in service is a lighter one than is wanted, or has fewer threads. Goes by what serves, not
+        by what was asked for: until a takeover is through, frames are still the old one's."""
+        serves = self._fleet.detectors.model
+        if serves is None or not self._points:
+            return False
+        wanted = self._points[0]
+        return (serves.variant, serves.threads) != (wanted.variant, wanted.threads)
+
+    @property
     def summary(self) -> budgeting.Summary:
         ladder = (
             build(self._points, self._cameras, self._settings.give_up, self._settings.min_fps)
             if (self._points and self._cameras)
             else None
         )
-        return budgeting.summary(self._state, self._settings, ladder)
+        return budgeting.summary(self._state, self._settings, ladder, self._cameras, self.reduced)
 
     @property
     def learned(self) -> ThermalModel | None:

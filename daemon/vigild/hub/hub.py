@@ -317,7 +317,7 @@ class Hub:
         self._results += 1
         seen = sight.chain.observe(observed(result), now_ns)
         sight.recent.append(seen)
-        status = camera.status(now_ns, self.fleet.detectors.at_full_strength)
+        status = camera.status(now_ns, self._at_full_strength)
         if status != sight.told:
             self._tell_status(camera, sight, status)
         model = self.fleet.detectors.model
@@ -344,6 +344,11 @@ class Hub:
         """What was reported of the last few frames, oldest first."""
         return list(self._sights[camera].recent) if camera in self._sights else []
 
+    @property
+    def _at_full_strength(self) -> bool:
+        """The model that is wanted, as it is wanted."""
+        return self.fleet.detectors.at_full_strength and not self.keeper.reduced
+
     # ---- what clients are told by and by
 
     def _tell_status(self, camera: Camera, sight: _Sight, status: wire.Status) -> None:
@@ -353,7 +358,7 @@ class Hub:
         self._publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
 
     def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
-        full = self.fleet.detectors.at_full_strength
+        full = self._at_full_strength
         for camera in list(self.fleet.cameras.values()):
             sight = self._sight(camera.name)
             status = camera.status(now_ns, full)
