@@ -35,6 +35,9 @@ from vigild.ipc.messages import ModelReady
 LATEST_NS = 1_500_000_000
 """The governors decide on new readings, which come once a second; without any, so long after the last ones."""
 
+NO_SENSOR_NS = 10_000_000_000
+"""For a board's first sensor to be found, before it is called missing."""
+
 WHO: tuple[Holder, ...] = ("governor", "schedule")
 
 _log = log.logger("budget")
@@ -47,6 +50,9 @@ class BudgetKeeper:
         """`kept`: what was learned of this board in an earlier run."""
         self._fleet = fleet
         self._emit = emit
+        self._sensed = kept is None
+        """A sensor is there, or that it is not was told; of a board that never had one there is nothing to tell."""
+        self._began_ns: int | None = None
         self._state = budgeting.begin(kept)
         self._settings = budgeting.Settings(temperature=None, memory=None)
         self._points: list[OperatingPoint] = []
@@ -62,7 +68,7 @@ class BudgetKeeper:
         """When the sensors were read that were decided on last."""
         self._glanced: Readings | None = None
         self._why = ""
-        """The reason of the newest move: limits that follow from it are told with it."""
+        """The reason of the newest move of a round: limits that follow from it are told with it."""
         self._cameras: list[BudgetCamera] = []
 
     # ---- what runs
@@ -126,6 +132,7 @@ class BudgetKeeper:
         self._read_ns, self._latest_ns = readings.at_ns, now_ns + LATEST_NS
         if budgets.memory <= 0:  # not read yet
             return
+        self._tell_a_missing_sensor(now_ns, readings, budgets)
         self._settings = _settings(config, budgets, readings)
         self._cameras = [_camera(camera, now_ns) for camera in self._fleet.cameras.values() if _counts(camera)]
         self._state, actions = budgeting.step(
@@ -133,7 +140,24 @@ class BudgetKeeper:
         )
         self._act(actions, config)
 
+    def _tell_a_missing_sensor(self, now_ns: int, readings: Readings, budgets: Budgets) -> None:
+        """Once: a board that was learned had a sensor. One that was read in this run and is lost is the governor's to
+        tell; a driver may come late."""
+        if self._sensed:
+            return
+        self._began_ns = now_ns if self._began_ns is None else self._began_ns
+        self._sensed = bool(readings.counted or readings.lost)
+        if not self._sensed and now_ns - self._began_ns >= NO_SENSOR_NS:
+            self._sensed = True
+            reason = (
+                "no temperature sensor of a processor is found, although this board had one in an earlier run: nothing "
+                f"holds the temperature budget of {budgets.temperature:g} °C; see what vigild sensors finds, and bring "
+                "the kernel's thermal driver back"
+            )
+            self._emit(events.Noticed(kind="sensor_missing", reason=reason))
+
     def _act(self, actions: Iterable[Action], config: Config) -> None:
+        self._why = ""
         for action in sorted(actions, key=lambda action: not isinstance(action, Move)):
             self._carry_out(action, config)
 
