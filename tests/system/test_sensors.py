@@ -97,6 +97,17 @@ def test_what_was_learned(tmp_path: Path, config: str, monkeypatch: pytest.Monke
     Learned(board).save(model)
     shown = " ".join(sensors(*arguments).split())
     assert re.search(r"model [\d.]+ ± [\d.]+ fps of int8-256, 1 threads, xnnpack", shown), shown
+    warms = r"each frame/s warms it by [\d.]+ ± [\d.]+ °C: [\d.]+ with a time constant of \d+ s \(die\), "
+    warms += r"[\d.]+ with one of \d+ min \(board\); [\d.]+ °C without this work"
+    assert re.search(warms, shown), shown
+    told = json.loads(sensors("--json", *arguments[1:]))["warming"]
+    assert 2 < told["die_seconds"] < 15 and 80 < told["board_seconds"] < 1500 and "sure" in told
+    with subprocess.Popen(command(*arguments[1:]), stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(TIMEOUT_S) == 130
+    assert re.search(rf"no flag.*; [\d.]+ ± [\d.]+ fps of .*; {warms}", first), first
 
 
 def test_lines_for_another_program(tmp_path: Path, config: str) -> None:
@@ -138,6 +149,22 @@ def test_beside_a_running_daemon(tmp_path: Path) -> None:
         assert "hub " in told and "from Pss of the hub and its workers" in told
         shown = json.loads(sensors("--json", "--socket", str(daemon.socket)))
         assert shown["readings"]["memory"]["processes"]["hub"] > 2**20
+
+
+def test_quiet_hours_of_a_running_daemon(tmp_path: Path) -> None:
+    """What holds now is shown, and what is set for later is said to be for later."""
+    now_s = time.time()
+    start, end = (time.strftime("%H:%M", time.localtime(now_s + hours * 3600)) for hours in (-2, 2))
+    settings = '[camera.front]\nsource = "testcard"\n[budget]\ntemperature = "66 °C"\n'
+    settings += f'[budget.quiet]\nhours = "{start}-{end}"\ntemperature = "60 °C"\n'
+    with Daemon(tmp_path, settings) as daemon:
+        client = daemon.connect()
+        daemon.wait_for(lambda: daemon.status()["health"]["temperature_budget"] == 60)
+        shown = " ".join(sensors("--once", "--socket", str(daemon.socket)).split())
+        assert f"temperature 60 °C: quiet hours until {end}; else 66 °C: budget.temperature is set" in shown
+        answer = client.ask(type="set", key="budget.temperature", value="70 °C")
+        assert answer["message"].endswith(f"quiet hours until {end} hold 60 °C")
+    assert "temperature 60 °C: quiet hours" in sensors("--once", "--config", str(daemon.config))
 
 
 def test_no_daemon_where_one_is_named(tmp_path: Path) -> None:

@@ -191,9 +191,10 @@ class NoFds(RingEnds):
 
 def ready(config: ModelConfig, delegate: str = "xnnpack", sha256: str = "a" * 64) -> ipc.ModelReady:
     return ipc.ModelReady(
-        name=config.name or "model", variant="int8", path="/m.tflite", sha256=sha256, labels=["person", "car"],
+        name=config.name or "model", variant="int8" if config.variant == "auto" else config.variant,
+        path="/m.tflite", sha256=sha256, labels=["person", "car"],
         spec=SPEC, runtime="litert", runtime_version="2", delegate=delegate, delegate_nodes=1, total_nodes=1,
-        threads=1, load_ms=10, first_invoke_ms=5, notes=[], warnings=[],
+        threads=config.threads, load_ms=10, first_invoke_ms=5, notes=[], warnings=[],
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vigild.board.budgets import Budgets
 from vigild.board.readings import Memory, Readings
 from vigild.budget import budgeting, schedule
 from vigild.budget.actions import Action, Limits, Move, UsePoint
@@ -377,3 +378,27 @@ def test_a_camera_that_opens_on_a_hot_board_gets_what_there_is() -> None:
             caps = [limit.max_fps for limit in state.limits.cameras if not limit.holds]
             assert None not in caps, second
             assert sum(cap or 0 for cap in caps) <= 15.0
+
+
+def test_the_lesser_temperature_holds_in_quiet_hours_with_both_reasons() -> None:
+    usual = Budgets(temperature=75.0, memory=2**28, temperature_why="budget.temperature is set")
+    quiet = Quiet(start=22 * 60, end=7 * 60, temperature=60.0)
+    held = schedule.in_force(usual, quiet)
+    assert held.temperature == 60.0 and held.memory == 2**28
+    assert held.temperature_why == "quiet hours until 07:00; else 75 °C: budget.temperature is set"
+    assert schedule.in_force(usual, None) is usual
+    assert schedule.in_force(usual, msgspec.structs.replace(quiet, temperature=80.0)) is usual
+
+
+def test_what_is_learned_is_told_for_a_frame_of_the_point_in_force() -> None:
+    rig = Rig()
+    rig.step(60.0, seconds=30)
+    belief = rig.state.heat.belief if rig.state.heat is not None else None
+    warming = budgeting.summary(rig.state, SETTINGS).warming
+    assert warming is not None and belief is not None
+    assert (warming.die_seconds, warming.board_seconds) == (belief.die_s, belief.board_s)
+    assert warming.die_celsius_per_fps + warming.board_celsius_per_fps == pytest.approx(belief.gain)
+    assert budgeting.warming(belief, 0.4).celsius_per_fps_deviation == pytest.approx(
+        0.4 * warming.celsius_per_fps_deviation
+    )
+    assert not warming.sure

@@ -210,6 +210,9 @@ def test_status_of_a_daemon_in_trouble() -> None:
     assert all(width(line) <= 40 for line in lines(status, Screen(40, True), settings=True))
     assert rows["temperature"] == "no sensor found; raised: under_voltage"
     assert rows["vigild"].endswith("up 1 d 1 h")
+    ill = type(ill)(**{f: getattr(ill, f) for f in ill.__struct_fields__} | {"lost": ["cpu-thermal"], "flags": []})
+    status = type(status)(**{f: getattr(status, f) for f in status.__struct_fields__} | {"health": ill})
+    assert dict(overview(status))["temperature"] == "none can be read; lost: cpu-thermal"
 
 
 def test_snapshot_writes_the_picture(hub: Running, tmp_path: Path) -> None:

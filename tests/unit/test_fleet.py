@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,18 +18,21 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from boardkit import flip, raspberry_pi_4, write
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
-from vigild.budget import budgeting
-from vigild.budget.actions import Recycle, UsePoint
+from vigild.budget import budgeting, thermal_model
+from vigild.budget.actions import CameraLimit, Limits, Move, Recycle, UsePoint
 from vigild.budget.operating_points import OperatingPoint
-from vigild.config.schema import ModelConfig
+from vigild.config.schema import BudgetConfig, ModelConfig, QuietConfig
 from vigild.fleet.slot import SlotState
 from vigild.fleet.takeover import NotReplaced
-from vigild.hub import answers
+from vigild.hub import answers, budget_keeper, main
+from vigild.hub.budget_keeper import BudgetKeeper
 from vigild.hub.progress import progress
 from vigild.ipc import messages as ipc
 from vigild.ipc.progress import Stage
+from vigild.stdio import Terminal
 from vigild.wire import messages as wire
 
 
@@ -143,6 +149,20 @@ def test_a_model_that_loaded_once_is_waited_for() -> None:
     world.run(40)
     world.gives()
     assert world.status() == "ok"
+
+
+def test_a_degraded_camera_says_why_also_where_no_budget_is_the_cause() -> None:
+    world = serving()
+    slot = world.hub.fleet.detectors.slots[0]
+    slot.ladder.lost(0.0)
+    camera = world.hub.state().camera("front")
+    assert (camera.status, camera.reason) == ("degraded", f"detector is on delegate {slot.rung}, not on the best one")
+    world = serving(camera={"front": {"source": "/dev/video0", "fps": 10}})
+    for _ in range(10):
+        world.run(0.5)
+        world.gives()
+    camera = world.hub.state().camera("front")
+    assert camera.status == "degraded" and camera.reason.endswith(" of 10.0 fps are inferred")
 
 
 def test_kills_from_outside_do_not_cost_the_delegate() -> None:
@@ -548,6 +568,117 @@ def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
     assert "was refused, what runs stays" in (world.told("budget_refused")[0].reason or "")
 
 
+LADDER = [
+    OperatingPoint(variant="int8", threads=1, delegate="xnnpack", capacity_fps=18.0, memory_bytes=60 * 2**20),
+    OperatingPoint(variant="lighter", threads=1, delegate="xnnpack", cost=0.4, capacity_fps=24.0, memory_bytes=40 * 2**20),
+]
+
+
+class Warm:
+    """A world whose detector may change to a lighter model, and whose temperature the test says."""
+
+    def __init__(self, **budget: Any) -> None:
+        self.world = serving(budget=BudgetConfig(**budget))
+        self.world.hub.keeper._points = LADDER
+
+    def run(self, celsius: float, seconds: int) -> None:
+        world = self.world
+        for _ in range(seconds):
+            now_ns = world.clock.now_ns()
+            seen = {"cpu-thermal": celsius + 0.1 * (now_ns // 10**9 % 2)}
+            readings = Readings(at_ns=now_ns, temperatures=seen, counted=("cpu-thermal",))
+            world.hub.read(readings, Budgets(temperature=75.0, memory=2**30))
+            world.run(1.0, self._give)
+
+    def _give(self) -> None:
+        for detector in self.world.detectors():
+            if detector.last(ipc.AttachDetector) is not None and detector.pid in self.world._seen:
+                self.world.gives(detector=detector)
+
+
+def test_a_lighter_model_at_full_rate_is_degraded_from_its_first_frame_to_its_last() -> None:
+    warm = Warm(give_up=["variant"], dwell=0.0)
+    world = warm.world
+    warm.run(45.0, 3)
+    assert world.status() == "ok" and not world.hub.state().camera("front").reason
+    warm.run(90.0, 10)
+    camera = world.hub.state().camera("front")
+    assert camera.status == "degraded"
+    assert "lighter on 1 thread instead of int8 on 1 thread: cpu-thermal " in camera.reason, camera.reason
+    assert camera.reason == world.hub.state().budget.degraded, "no cap is told that takes nothing"
+    warm.run(40.0, 120)
+    assert world.status() == "ok" and not world.hub.state().budget.degraded
+    frames = [(m.variant, m.status) for m in world.messages if isinstance(m, wire.Detections)]
+    assert set(frames) == {("int8", "ok"), ("lighter", "degraded")}
+    assert len(world.told("camera_back")) == 1, "opened once, at the start"
+
+
+def test_a_capped_camera_says_what_is_given_up_and_why() -> None:
+    warm = Warm(give_up=["fps"])
+    warm.run(45.0, 3)
+    warm.run(77.0, 5)
+    camera = warm.world.hub.state().camera("front")
+    assert camera.status == "degraded"
+    assert camera.reason.startswith("capped at ") and " of 10.0 fps: cpu-thermal " in camera.reason, camera.reason
+
+
+def test_quiet_hours_that_cap_are_told_as_given_up(utc: None) -> None:
+    warm = Warm(quiet=QuietConfig(hours="22:00-07:00", max_fps=2))
+    warm.run(45.0, 3)
+    state = warm.world.hub.state()
+    assert state.budget.degraded == "at most 2 fps a camera: quiet hours until 07:00"
+    assert state.camera("front").status == "degraded" and state.budget.degraded in state.camera("front").reason
+
+
+def test_memory_that_leaves_a_lighter_model_only_is_told_as_given_up() -> None:
+    warm = Warm()
+    warm.run(45.0, 2)
+    keeper = warm.world.hub.keeper
+    keeper._state = msgspec.structs.replace(
+        keeper._state, memory=msgspec.structs.replace(keeper._state.memory, lighter=1, lighter_at=1e9)
+    )
+    warm.run(45.0, 5)
+    camera = warm.world.hub.state().camera("front")
+    assert camera.status == "degraded" and "instead of int8 on 1 thread: the memory budget" in camera.reason
+
+
+def test_limits_are_told_with_the_reason_of_their_own_round() -> None:
+    world = serving()
+    keeper, config = world.hub.keeper, world.hub.config
+
+    def limited(max_fps: float | None) -> Limits:
+        return Limits(cameras=(CameraLimit(camera="front", max_fps=max_fps),))
+
+    keeper._act([Move(kind="rate_cut", reason="it was hot"), limited(5.0)], config)
+    assert world.told("limits")[-1].reason == "it was hot"
+    keeper._act([limited(None)], config)
+    assert world.told("limits")[-1].reason == "full work again"
+
+
+@pytest.mark.parametrize(("learned", "counted", "told"), [(True, (), 1), (True, ("cpu",), 0), (False, (), 0)])
+def test_a_board_that_had_a_sensor_and_has_none_says_so_once(
+    learned: bool, counted: tuple[str, ...], told: int
+) -> None:
+    world = serving()
+    kept = thermal_model.begin("int8", 10.0, 50.0) if learned else None
+    keeper = BudgetKeeper(world.hub.fleet, world.hub.happened, kept)
+    for second in range(60):
+        readings = Readings(at_ns=second * 10**9, counted=counted)
+        keeper.tick(second * 10**9, 0, world.hub.config, Budgets(temperature=75.0, memory=2**28), readings)
+        assert second > 9 or not world.told("sensor_missing"), "a driver may come late"
+    assert len(world.told("sensor_missing")) == told
+    assert all("75 °C" in (event.reason or "") for event in world.told("sensor_missing"))
+
+
+def test_what_is_learned_is_of_one_model() -> None:
+    world = serving()
+    ready = world.hub.fleet.detectors.model
+    assert ready is not None
+    other = msgspec.structs.replace(ready, name="other")
+    units = [budgeting.unit(budget_keeper._points(one, world.hub.config)[0]) for one in (ready, other)]
+    assert units == ["model int8, 1 threads, xnnpack", "other int8, 1 threads, xnnpack"]
+
+
 def test_a_detector_that_leaks_is_followed_by_another_without_a_gap_where_both_have_room() -> None:
     world = serving()
     keeper, config, leaking = world.hub.keeper, world.hub.config, world.detector()
@@ -576,6 +707,44 @@ def test_a_detector_that_leaks_is_ended_where_nothing_can_follow_it_beside_it(ov
 
 
 # ---- time
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The wall clock of the test begins at 22:30."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield patch
+    time.tzset()
+
+
+def test_another_time_zone_holds_from_the_next_minute_on(utc: pytest.MonkeyPatch) -> None:
+    world = serving(budget=BudgetConfig(quiet=QuietConfig(hours="22:00-07:00", temperature=60.0)))
+    usual = Budgets(temperature=75.0, memory=2**28, temperature_why="it is set")
+    quiet = world.hub.in_force(usual)
+    assert quiet.temperature == 60.0
+    assert quiet.temperature_why == "quiet hours until 07:00; else 75 °C: it is set"
+    utc.setenv("TZ", "EAST-09")
+    world.run(61)
+    assert world.hub.in_force(usual) == usual
+
+
+def test_quiet_hours_quicken_the_reader_near_their_own_temperature(utc: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = raspberry_pi_4(tmp_path)
+    write(root / "proc/stat", "cpu  100 0 0 0 0 0 0 0 0 0\n")
+    flip(root / "sys/class/thermal/thermal_zone0/temp", "57000\n")
+    world = serving(budget=BudgetConfig(temperature=75.0, quiet=QuietConfig(hours="22:00-07:00", temperature=60.0)))
+    daemon = main._Daemon(world.config, lambda: world.config, None, root, False, False, Terminal(False, False))
+    daemon._hub = world.hub
+    world.messages.clear()
+    for _ in range(12):
+        daemon._read(world.clock.now_ns())
+        world.run(0.25)
+    assert world.hub.readings.foreign_cores_lately is not None
+    told = [m for m in world.messages if isinstance(m, wire.Health)][-1]
+    assert told.temperature_budget == 60.0 and told.budget is not None
+    assert told.budget.temperature_why.startswith("quiet hours until 07:00; else 75 °C")
 
 
 def test_a_jump_of_the_wall_clock_moves_nothing() -> None:

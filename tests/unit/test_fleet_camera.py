@@ -98,3 +98,25 @@ def test_the_rate_of_the_source_comes_from_its_counter() -> None:
     for second in range(1, 4):
         camera.stats(CameraStats(camera="front", grabbed=25 * second, delivered=0, drops={}), second * SECOND_NS)
     assert camera.fps == 25.0
+
+
+def test_a_cap_below_what_the_source_may_give_is_degraded_also_where_nobody_has_said_how_much_that_is() -> None:
+    camera = looking()
+    camera.opened(opened(fps=0.0), 0)
+    assert status(camera, 100) == "ok"
+    camera.limits = camera.limits.capped("governor", 2.0)
+    assert status(camera, 100) == "degraded"
+    for second in range(1, 4):
+        camera.stats(CameraStats(camera="front", grabbed=25 * second, delivered=0, drops={}), second * SECOND_NS)
+    assert status(camera, 100) == "degraded"
+    camera.limits = camera.limits.capped("governor", 30.0)
+    assert status(camera, 100) == "ok", "by its counter it gives 25"
+
+
+def test_a_file_that_is_read_at_full_speed_may_give_more_than_any_cap() -> None:
+    camera = looking()
+    camera.opened(opened(fps=25.0, live=False), 0)
+    camera.limits = camera.limits.capped("governor", 30.0)
+    assert status(camera, 100) == "degraded"
+    camera.config = msgspec.structs.replace(camera.config, fps=25.0)
+    assert status(camera, 100) == "ok"

@@ -11,8 +11,9 @@ import pytest
 from fleetkit import START_NS, World
 
 from vigild.config.load import ConfigError
-from vigild.config.schema import CameraConfig, Config
+from vigild.config.schema import BudgetConfig, CameraConfig, Config, QuietConfig
 from vigild.hub.api import Api
+from vigild.hub.hub import Hub
 from vigild.hub.snapshots import TIMEOUT_S
 from vigild.ipc import messages as ipc
 from vigild.wire.requests import RequestError
@@ -194,5 +195,20 @@ def test_status_costs_a_tick_at_most_once_and_says_what_is() -> None:
         assert [worker.name for worker in status.health.workers] == ["camera.front", "detector"]
         await asked.api.pause("front")
         assert asked.api.status().health.cameras["front"].holds == ["client"], "who changes something sees it at once"
+
+    run(test())
+
+
+def test_a_temperature_that_is_set_in_quiet_hours_says_what_holds_until_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Hub, "_minute_of_day", lambda self: 23 * 60)
+
+    async def test() -> None:
+        asked = Asked(budget=BudgetConfig(quiet=QuietConfig(hours="22:00-07:00", temperature=60.0)))
+        assert await asked.api._set({"budget.temperature": "70 °C"}) == (
+            "taken up: budget.temperature; quiet hours until 07:00 hold 60 °C"
+        )
+        assert await asked.api._set({"budget.temperature": "55 °C"}) == "taken up: budget.temperature"
 
     run(test())

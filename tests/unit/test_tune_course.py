@@ -124,7 +124,11 @@ def test_a_daemon_begins_having_learned() -> None:
     for kept, known in ((result.model, True), (None, False)):
         state, _ = budgeting.step(budgeting.begin(kept), limits, [camera], points, readings, 0, 1.0)
         summary = budgeting.summary(state, limits)
-        assert summary.sure == known and ("not learned well yet" in summary.board) != known
+        assert (
+            summary.warming is not None
+            and summary.warming.sure == known
+            and ("not learned well yet" in summary.board) != known
+        )
 
 
 @pytest.mark.parametrize("key", BARE)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,11 +26,13 @@ from vigild.budget.operating_points import OperatingPoint
 from vigild.budget.thermal_pair import Sample
 from vigild.catalogue import profile
 from vigild.catalogue.profile import ModelProfile, Profile, Sustained
+from vigild.cli import tune as cli_tune
 from vigild.cli.parser import build as build_parser
 from vigild.config.schema import ModelConfig
 from vigild.doctor.service import Daemon
 from vigild.learned import Learned
 from vigild.tune import load, meter, session, sustained, sustained_words, table
+from vigild.tune.bar import Bar
 from vigild.tune.course import Plan, Result
 from vigild.tune.measure import CannotMeasure
 from vigild.tune.meter import Meter
@@ -88,7 +94,7 @@ class World:
 
     def __call__(self, task: LoadTask) -> World:
         assert Path(task.tensors).stat().st_size > 0
-        self.loaded = Loaded(variant="uint8", threads=task.config.threads, delegate=task.delegate)
+        self.loaded = Loaded(model="quarters", variant="uint8", threads=task.config.threads, delegate=task.delegate)
         return self
 
     def __enter__(self) -> World:
@@ -177,7 +183,7 @@ def test_from_nothing_to_a_rate_for_each_operating_point(
     # The daemon begins with it.
     kept = Learned(world.live.root).load()
     assert kept is not None and f"is kept for the daemon, in {tmp_path / 'state/thermal.json'}" in err[3]
-    point = OperatingPoint(variant="uint8", threads=1, delegate="none")
+    point = OperatingPoint(model="quarters", variant="uint8", threads=1, delegate="none")
     assert kept.unit == budgeting.unit(point)
     told = thermal_model.describe(thermal_model.believe(kept), 75.0, 1.0, str(point), kept.full_load)
     assert told.startswith(f"{one['sustained_fps']:.1f} ± ") and "not learned well" not in told
@@ -227,6 +233,51 @@ def test_ctrl_c_ends_the_load_and_says_what_is_kept(
     assert world.ended and (tmp_path / "state/thermal.json").exists() == (second > 60)
     sentence = said(capsys)[1][-1]
     assert sentence.startswith("Stopped, and so is the load. ") and says in sentence
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_goes_away_keeps_what_was_learned(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        def isatty(self) -> bool:
+            return True
+
+    def goes() -> None:
+        os.kill(os.getpid(), number)
+
+    world.at[400] = goes
+    monkeypatch.setattr(session, "Bar", lambda out, *more: Bar(Gone(), *more))
+    # It comes again while things are kept, from the shell.
+    keep = sustained.Sustaining._keep
+    again = goes if number is signal.SIGHUP else (lambda: None)
+    monkeypatch.setattr(sustained.Sustaining, "_keep", lambda self, result: (again(), keep(self, result))[1])
+    before = {one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        assert tune(world, "--sustained") == 130
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert world.ended and (tmp_path / "state/thermal.json").exists()
+    assert "is kept for the daemon" in said(capsys)[1][-1]
+
+
+def test_nohup_is_heard() -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        cli_tune._stop_as_with_ctrl_c()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def test_a_sensor_that_goes_away(world: World, capsys: pytest.CaptureFixture[str]) -> None:

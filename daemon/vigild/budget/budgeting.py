@@ -23,7 +23,7 @@ from vigild.budget import carried, governor, memory_governor, schedule, shares, 
 from vigild.budget.actions import Action, CameraLimit, Holder, Limits, Move, UsePoint
 from vigild.budget.carried import Carried
 from vigild.budget.deciding import Deciding, decide
-from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, Means, OperatingPoint, build
+from vigild.budget.operating_points import GIVE_UP, Camera, Means, OperatingPoint, build
 from vigild.budget.schedule import Quiet
 from vigild.budget.thermal_model import ThermalModel
 from vigild.figures import mebibytes
@@ -83,6 +83,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Moves by kind, since the start."""
 
 
+class Warming(msgspec.Struct, frozen=True, kw_only=True):
+    """How the board warms, as far as it is learned: a thermal resistance and two time constants. Without a wattmeter
+    the resistance is known in °C for a frame a second (of the point in force), not in K/W."""
+
+    rest_celsius: float
+    """°C that the sensor would show without this work."""
+    die_celsius_per_fps: float
+    die_seconds: float
+    """Time constant of what comes within seconds."""
+    board_celsius_per_fps: float
+    board_seconds: float
+    """Time constant of what comes within minutes."""
+    celsius_per_fps_deviation: float
+    """Standard deviation of the two gains' sum."""
+    sure: bool
+    """False: a careful guess as yet."""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """For health, status and `vigild sensors --model`."""
 
@@ -90,14 +108,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What is given up and why; empty while nothing is."""
     point: str
     moves: Mapping[str, int]
+    reduced: bool = False
+    """A lighter model serves than is wanted, or one with fewer threads."""
     board: str = ""
     """What this board could hold for ever, in words; empty while nothing is known."""
-    sure: bool = False
-    rest_celsius: float | None = None
-    die_seconds: float | None = None
-    board_seconds: float | None = None
-    celsius_per_fps: float | None = None
-    celsius_per_fps_deviation: float | None = None
+    warming: Warming | None = None
+    """None while nothing is known."""
 
 
 def begin(kept: ThermalModel | None = None) -> State:
@@ -126,7 +142,7 @@ def step(
     fresh = readings.at_ns != state.read_at_ns
     quiet = settings.quiet if schedule.active(settings.quiet, minute_of_day) else None
     if (quiet is not None) != state.quiet:
-        actions.append(_quiet_told(settings.quiet, quiet))
+        actions.append(_quiet_told(settings.quiet, quiet, settings.temperature))
     state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
     if fresh and settings.memory is not None:
         usage = _usage(readings)
@@ -140,18 +156,19 @@ def step(
     return _counted(state, actions), tuple(actions)
 
 
-def _quiet_told(known: Quiet | None, now_active: Quiet | None) -> Move:
+def _quiet_told(known: Quiet | None, now_active: Quiet | None, usual: float | None) -> Move:
     if now_active is None:
         until = f" ({schedule.told(known.end)})" if known is not None else ""
         return Move(kind="quiet_ends", reason=f"the quiet hours are over{until}")
     parts = []
     if now_active.pause:
         parts.append("pause")
-    if now_active.temperature is not None:
+    if now_active.temperature is not None and (usual is None or now_active.temperature <= usual):
         parts.append(f"budget {now_active.temperature:g} °C")
     if now_active.max_fps is not None:
         parts.append(f"at most {now_active.max_fps:g} fps a camera")
-    return Move(kind="quiet_begins", reason=f"quiet hours until {schedule.told(now_active.end)}: {', '.join(parts)}")
+    what = ", ".join(parts) or "nothing that is not so anyway"
+    return Move(kind="quiet_begins", reason=f"quiet hours until {schedule.told(now_active.end)}: {what}")
 
 
 def _usage(readings: Readings) -> memory_governor.Usage:
@@ -169,7 +186,8 @@ def _usage(readings: Readings) -> memory_governor.Usage:
 
 def unit(point: OperatingPoint) -> str:
     """What a reference frame is, for the thermal model: one of another point heats differently."""
-    return f"{point.variant}, {point.threads} threads, {point.delegate}"
+    model = f"{point.model} " if point.model else ""
+    return f"{model}{point.variant}, {point.threads} threads, {point.delegate}"
 
 
 def _heat(
@@ -377,24 +395,41 @@ def _counted(state: State, actions: Sequence[Action]) -> State:
     return msgspec.structs.replace(state, counts=counts)
 
 
-def summary(state: State, settings: Settings, ladder: Ladder | None = None) -> Summary:
-    """What there is to tell, now."""
+def summary(state: State, settings: Settings, cameras: Sequence[Camera] = (), reduced: bool = False) -> Summary:
+    """What there is to tell, now. `cameras`: with all that is wanted; `reduced`: see `Summary`."""
     point = str(state.point) if state.point is not None else ""
-    degraded = state.limits.degraded if state.limits is not None else ""
+    degraded = _given_up(state, settings, cameras, reduced)
+    told = Summary(degraded=degraded, point=point, moves=state.counts, reduced=reduced)
     belief = state.heat.belief if state.heat is not None else None
     if belief is None or settings.temperature is None or state.point is None:
-        return Summary(degraded=degraded, point=point, moves=state.counts)
+        return told
     foreign = state.heat.foreign.load if state.heat is not None else 0.0
-    full = ladder.rungs[0].full_fps if ladder is not None else state.point.capacity_fps
-    return Summary(
-        degraded=degraded,
-        point=point,
-        moves=state.counts,
-        board=thermal_model.describe(belief, settings.temperature, state.point.cost, str(state.point), full, foreign),
-        sure=belief.sure,
+    full = state.plan.ladder.rungs[0].full_fps if state.plan is not None else state.point.capacity_fps
+    board = thermal_model.describe(belief, settings.temperature, state.point.cost, point, full, foreign)
+    return msgspec.structs.replace(told, board=board, warming=warming(belief, state.point.cost))
+
+
+def warming(belief: thermal_model.Belief, cost: float = 1.0) -> Warming:
+    """`cost`: of a frame of the point that is told of, in reference frames."""
+    return Warming(
         rest_celsius=belief.rest,
+        die_celsius_per_fps=belief.die_gain * cost,
         die_seconds=belief.die_s,
+        board_celsius_per_fps=belief.board_gain * cost,
         board_seconds=belief.board_s,
-        celsius_per_fps=belief.gain,
-        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation),
+        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation) * cost,
+        sure=belief.sure,
     )
+
+
+def _given_up(state: State, settings: Settings, cameras: Sequence[Camera], reduced: bool) -> str:
+    """What the governor gives up, and what it does not know of: quiet hours' cap."""
+    parts = [state.limits.degraded] if state.limits is not None and state.limits.degraded else []
+    quiet = settings.quiet if state.quiet else None
+    if quiet is not None and quiet.max_fps is not None and not quiet.pause:
+        capped = any(camera.wanted_fps is None or camera.wanted_fps > quiet.max_fps for camera in cameras)
+        if capped:
+            parts.append(f"at most {quiet.max_fps:g} fps a camera: {schedule.until(quiet)}")
+    if reduced and not parts:
+        parts.append("a lighter model than is wanted, until that one is loaded")
+    return "; ".join(parts)

@@ -230,14 +230,17 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
     deviation = min(belief.die_deviation, belief.die_gain)
     weak = max(belief.die_gain - deviation / 2, 1.0 / full)
     strong = belief.die_gain + deviation
-    foretold = slow + belief.die_gain * (state.load + state.foreign.load)
+    # The load may be more than the rung can use: what a rung above could (`climbing.add`) heats nothing yet.
+    used = min(state.load, plan.ladder.rungs[state.rung].full_load)
+    foretold = slow + belief.die_gain * (used + state.foreign.load)
+    with_more = foretold + belief.die_gain * (state.load - used)
     over = state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
     coming = state.foreign.load if state.stepped_at < state.foreign.restless_until else 0.0
     lower, upper = math.inf, state.load
     if foretold > target + band:
-        lower = state.load + (target - foretold) / weak
-    elif foretold < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
-        upper = state.load + min((target - foretold) / strong, RAISE_PART * full)
+        lower = used + (target - foretold) / weak
+    elif with_more < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
+        upper = state.load + min((target - with_more) / strong, RAISE_PART * full)
     elif state.sensing.celsius is not None and state.sensing.celsius < plan.celsius - plan.hysteresis:
         # What was learned forbids it and the board does not: a little, and it will be seen.
         upper = state.load + COLD_PART * full

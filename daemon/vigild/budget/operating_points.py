@@ -43,6 +43,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """CPU seconds that a frame takes; 0 while nothing is known."""
     memory_bytes: int = 0
     """That a process with it holds; 0 while nothing is known."""
+    model: str = ""
+    """Its name: what was learned of one says nothing of another with variants of the same names."""
 
     @property
     def settings(self) -> tuple[str, int, str]:

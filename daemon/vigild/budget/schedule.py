@@ -2,6 +2,7 @@
 
     quiet = Quiet(start=22 * 60, end=7 * 60, temperature=60.0)
     active(quiet, minute_of_day=23 * 60)      # True
+    in_force(budgets, quiet)                  # budgets, with these 60 °C where they are the lower ones
 
 The one part of the budgets that goes by the clock on the wall: whoever calls gives the minute of the day. Pure.
 """
@@ -9,8 +10,11 @@ The one part of the budgets that goes by the clock on the wall: whoever calls gi
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 import msgspec
+
+from vigild.board.budgets import Budgets
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 
@@ -28,6 +32,29 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
     """Of each camera; None: no cap."""
     pause: bool = False
     """Nothing is detected at all."""
+
+
+class Configured(Protocol):
+    """`config.budget.quiet`: None is what is not set."""
+
+    @property
+    def hours(self) -> str: ...
+    @property
+    def temperature(self) -> float | None: ...
+    @property
+    def max_fps(self) -> float | None: ...
+    @property
+    def pause(self) -> bool: ...
+
+
+def of(configured: Configured) -> Quiet | None:
+    """The hours that are configured; None: there are none."""
+    if not configured.hours:
+        return None
+    start, end = hours(configured.hours)
+    return Quiet(
+        start=start, end=end, temperature=configured.temperature, max_fps=configured.max_fps, pause=configured.pause
+    )
 
 
 def hours(text: str) -> tuple[int, int]:
@@ -48,6 +75,19 @@ def active(quiet: Quiet | None, minute_of_day: int) -> bool:
         return False
     since = (minute_of_day - quiet.start) % DAY_MINUTES
     return since < (quiet.end - quiet.start) % DAY_MINUTES
+
+
+def in_force(budgets: Budgets, quiet: Quiet | None) -> Budgets:
+    """The budgets of now: in quiet hours (None: there are none now) their temperature, where it is the lower one."""
+    if quiet is None or quiet.temperature is None or quiet.temperature >= budgets.temperature:
+        return budgets
+    why = f"{until(quiet)}; else {budgets.temperature:g} °C: {budgets.temperature_why}"
+    return msgspec.structs.replace(budgets, temperature=quiet.temperature, temperature_why=why)
+
+
+def until(quiet: Quiet) -> str:
+    """ "quiet hours until 07:00" """
+    return f"quiet hours until {told(quiet.end)}"
 
 
 def told(minute: int) -> str:

@@ -9,20 +9,20 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from vigild import stdio, terminal
 from vigild.board.board import Board, Cooler
-from vigild.board.budgets import Budgets, Configured, resolve
+from vigild.board.budgets import Budgets, resolve
 from vigild.board.reader import BoardReader
 from vigild.board.readings import Frequency, Readings
 from vigild.board.thermal import Trip
-from vigild.budget import thermal_model
+from vigild.budget import budgeting, schedule, thermal_model
 from vigild.cli.talk import EXIT_FAILED, EXIT_NO_DAEMON, add_socket_argument
-from vigild.client import Client, NoDaemon, ProtocolError, Refused
+from vigild.client import Client, NoDaemon, ProtocolError, Refused, StatusAnswer
 from vigild.config.load import from_command_line
 from vigild.config.schema import BudgetConfig
 from vigild.config.units import UnitError, parse_size, parse_temperature
@@ -30,6 +30,7 @@ from vigild.decoding import encoded
 from vigild.figures import mebibytes
 from vigild.plain import name as plain
 from vigild.terminal import Screen
+from vigild.wire.messages import Warming
 
 EVERY_S = 1.0
 FIRMWARE_S = 1.0
@@ -39,13 +40,16 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 class Process(msgspec.Struct, frozen=True):
-    """Whose memory is shown, and the configuration of its budgets."""
+    """Whose memory is shown, and its budgets."""
 
     pids: dict[str, int]
-    configured: Configured
+    configured: BudgetConfig
     words: str
+    budgets: Budgets | None = None
+    """In force in a running daemon; None: `configured` decides."""
     learned: str = ""
     """What a running daemon says that this board could hold for ever."""
+    warming: Warming | None = None
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +64,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     """How a Raspberry Pi's firmware is asked; empty: it is not, or does not answer."""
     model: str = ""
-    """With --model: what was learned of how the board warms, in words."""
+    """With --model: the rate that the board holds for ever, in words."""
+    warming: Warming | None = None
+    """With --model: how it warms, as far as it is learned."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +100,17 @@ def run(args: argparse.Namespace) -> int:
         stdio.complain(f"vigild: {error}")
         return EXIT_FAILED
     board = Board(Path(args.sysfs_root), process.pids.get("hub"))
-    budgets = resolve(process.configured, board)
-    reader = BoardReader(board, budgets)
+    reader = BoardReader(board)
+    configured: tuple[BudgetConfig, Budgets] | None = None
 
-    def look() -> Shown:
+    def look(process: Process) -> Shown:
+        nonlocal configured
+        if configured is None or configured[0] != process.configured:
+            configured = process.configured, resolve(process.configured, board)
+        reader.budgets = budgets = process.budgets or _now(*configured)
+        words, warming = process.learned, process.warming
+        if args.model and not words:
+            words, warming = _kept(Path(args.sysfs_root), budgets)
         return Shown(
             board=board.model,
             daemon=process.words,
@@ -106,24 +119,28 @@ def run(args: argparse.Namespace) -> int:
             trips=board.trips(),
             coolers=board.coolers(),
             firmware=board.firmware.way,
-            model=(process.learned or _kept(Path(args.sysfs_root), budgets)) if args.model else "",
+            model=words if args.model else "",
+            warming=warming if args.model else None,
         )
 
     _settle(board)
     try:
         if args.json:
-            print(encoded(msgspec.json.encode, look()).decode())
+            print(encoded(msgspec.json.encode, look(process)).decode())
         elif args.once:
-            print(table(look(), Screen.of(sys.stdout)))
+            print(table(look(process), Screen.of(sys.stdout)))
         elif sys.stdout.isatty():
             while True:
-                sys.stdout.write(f"{_HOME_AND_CLEAR}{table(look(), Screen.of(sys.stdout))}\n")
+                sys.stdout.write(f"{_HOME_AND_CLEAR}{table(look(process), Screen.of(sys.stdout))}\n")
                 sys.stdout.flush()
                 time.sleep(EVERY_S)
+                process = _again(args, process)
         else:
             while True:
-                print(time.strftime("%H:%M:%S"), line(look().readings), flush=True)
+                shown = look(process)
+                print(time.strftime("%H:%M:%S"), line(shown.readings, [shown.model, *_warming(shown)]), flush=True)
                 time.sleep(EVERY_S)
+                process = _again(args, process)
     finally:
         reader.close()
     return 0
@@ -133,18 +150,43 @@ def _process(args: argparse.Namespace) -> Process:
     """The running daemon, unless a configuration is named; what a daemon sets holds for its own budgets only."""
     if not (args.config or args.overrides):
         try:
-            answer = Client(args.socket).status()
+            return _of_daemon(Client(args.socket).status())
         except (NoDaemon, Refused, ProtocolError, OSError):
             if args.socket:
                 raise
-        else:
-            pids = {worker.name: worker.pid for worker in answer.health.workers if worker.pid}
-            learned = answer.health.budget.board if answer.health.budget is not None else ""
-            words = f"answers at {answer.socket}"
-            return Process({"hub": answer.pid, **pids}, _configured(answer.config), words, learned)
     config = from_command_line(config=args.config, source=None, model=None, overrides=args.overrides)
     words = f"the budgets are those of {args.config}" if args.config else "none answers; the budgets are the defaults"
     return Process({}, config.budget, words)
+
+
+def _again(args: argparse.Namespace, before: Process) -> Process:
+    """A daemon a second later: a worker may be another one, quiet hours may have begun, more may be learned."""
+    if not before.pids:
+        return before
+    try:
+        return _of_daemon(Client(args.socket).status())
+    except (NoDaemon, Refused, ProtocolError, OSError) as error:
+        return msgspec.structs.replace(before, words=f"does not answer any more: {error}")
+
+
+def _of_daemon(answer: StatusAnswer) -> Process:
+    health, budget = answer.health, answer.health.budget
+    in_force = None
+    if budget is not None and health.temperature_budget is not None and budget.temperature_why:
+        in_force = Budgets(
+            temperature=health.temperature_budget,
+            memory=health.memory.budget_bytes,
+            temperature_why=budget.temperature_why,
+            memory_why=budget.memory_why,
+        )
+    return Process(
+        pids={"hub": answer.pid, **{worker.name: worker.pid for worker in health.workers if worker.pid}},
+        configured=_configured(answer.config),
+        words=f"answers at {answer.socket}",
+        budgets=in_force,
+        learned=budget.board if budget is not None else "",
+        warming=budget.warming if budget is not None else None,
+    )
 
 
 def _configured(settings: Mapping[str, object]) -> BudgetConfig:
@@ -158,17 +200,26 @@ def _configured(settings: Mapping[str, object]) -> BudgetConfig:
         return BudgetConfig()  # of a later release, which writes them differently
 
 
-def _kept(root: Path, budgets: Budgets) -> str:
+def _now(configured: BudgetConfig, budgets: Budgets) -> Budgets:
+    """As a daemon with this configuration would hold them at this time of the day."""
+    quiet, local = schedule.of(configured.quiet), time.localtime()
+    return schedule.in_force(budgets, quiet if schedule.active(quiet, 60 * local.tm_hour + local.tm_min) else None)
+
+
+def _kept(root: Path, budgets: Budgets) -> tuple[str, Warming | None]:
     """What an earlier run learned of this board, against the budget of now."""
     from vigild.learned import Learned
 
     model = Learned(root).load()
     if model is None:
-        return (
+        nothing = (
             "nothing was learned of this board yet: let vigild run with a temperature sensor for some minutes, or "
             "measure it with vigild tune --sustained"
         )
-    return thermal_model.describe(thermal_model.believe(model), budgets.temperature, 1.0, model.unit, model.full_load)
+        return nothing, None
+    belief = thermal_model.believe(model)
+    words = thermal_model.describe(belief, budgets.temperature, 1.0, model.unit, model.full_load)
+    return words, Warming(**msgspec.structs.asdict(budgeting.warming(belief)))
 
 
 def _settle(board: Board) -> None:
@@ -195,7 +246,7 @@ def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tup
         ("others", _others(shown)),
         ("memory", _memory(shown)),
         ("budgets", _budgets(shown.budgets)),
-        ("model", iter([shown.model] if shown.model else [])),
+        ("model", iter([*filter(None, [shown.model]), *_warming(shown)])),
     )
     lines: list[str] = []
     for head, rows in sections:
@@ -205,8 +256,8 @@ def table(shown: Shown, screen: Screen = Screen()) -> str:  # noqa: B008 - a tup
     return "\n".join(lines)
 
 
-def line(readings: Readings) -> str:
-    """The same in one line: for a file, or another program's pipe."""
+def line(readings: Readings, more: Iterable[str] = ()) -> str:
+    """The same in one line: for a file, or another program's pipe. `more`: what is empty is left out."""
     parts = [f"{name} {celsius:.1f} °C" for name, celsius in readings.temperatures.items()] or ["no temperature"]
     parts += [f"lost {name}" for name in readings.lost]
     parts.append(" ".join(readings.flags) or "no flag")
@@ -221,7 +272,7 @@ def line(readings: Readings) -> str:
         parts.append(f"{mebibytes(memory.available_bytes)} available")
     if memory.pressure_percent is not None:
         parts.append(f"pressure {memory.pressure_percent:.2f} %")
-    return plain(", ".join(parts))
+    return plain("; ".join([", ".join(parts), *filter(None, more)]))
 
 
 def _temperatures(shown: Shown) -> Iterator[str]:
@@ -291,6 +342,25 @@ def _memory(shown: Shown) -> Iterator[str]:
         parts.append(f"slowed {memory.events.high} times, at the limit {memory.events.max} times")
     yield "; ".join(parts) or "nothing can be read"
     yield f"from {memory.words}" if memory.processes else f"a daemon would be watched by {memory.words}"
+
+
+def _warming(shown: Shown) -> Iterator[str]:
+    """The thermal resistance and both time constants. The resistance is not in K/W, for nobody knows the watts."""
+    warming = shown.warming
+    if warming is None:
+        return
+    die, board = warming.die_celsius_per_fps, warming.board_celsius_per_fps
+    text = (
+        f"each frame/s warms it by {die + board:.2f} ± {warming.celsius_per_fps_deviation:.2f} °C: "
+        f"{die:.2f} with a time constant of {_duration(warming.die_seconds)} (die), "
+        f"{board:.2f} with one of {_duration(warming.board_seconds)} (board); "
+        f"{warming.rest_celsius:.1f} °C without this work"
+    )
+    yield text if warming.sure else f"{text} (not learned well yet)"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _budgets(budgets: Budgets) -> Iterator[str]:

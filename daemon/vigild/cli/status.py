@@ -132,7 +132,8 @@ def _temperature(health: Health) -> str:
     zones = ", ".join(f"{zone} {celsius:.1f} °C" for zone, celsius in health.temperatures.items())
     budget = "" if health.temperature_budget is None else f"; budget {health.temperature_budget:g} °C"
     flags = f"; raised: {', '.join(health.flags)}" if health.flags else ""
-    return (zones or "no sensor found") + budget + flags
+    lost = f"; lost: {', '.join(health.lost)}" if health.lost else ""
+    return (zones or ("none can be read" if lost else "no sensor found")) + lost + budget + flags
 
 
 def _budget(budget: BudgetHealth) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@
     vigild tune --sustained                               # what rate this board holds for ever: some 20 to 40 minutes
 
 Exit status: 0 done, 1 it could not be done (or --sustained came to no rate), 2 wrong usage or configuration, 130
-stopped with Ctrl-C (what is measured stays; the same command goes on).
+stopped with Ctrl-C, SIGTERM or the end of its terminal (what is measured stays; the same command goes on).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import math
 import signal
 from pathlib import Path
+from types import FrameType
 
 from vigild import stdio
 from vigild.config.load import from_command_line
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was paused has to go on
+    _stop_as_with_ctrl_c()
     from vigild.board.board import Board
     from vigild.board.budgets import resolve
     from vigild.catalogue.entry import ManifestError
@@ -124,6 +125,18 @@ def run(args: argparse.Namespace) -> int:
         raise  # main's: the reader has seen enough
     except (CannotMeasure, ManifestError, Refused, NoDaemon, ProtocolError, OSError) as error:
         return _fail(str(error), EXIT_FAILED)
+
+
+def _stop_as_with_ctrl_c() -> None:
+    """Also when it is told to end, or its terminal goes away: what was paused has to go on, what is learned is kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # the kernel and the shell both tell of one terminal
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means that it goes on
+        signal.signal(signal.SIGHUP, stop)
 
 
 def _fail(message: str, status: int) -> int:

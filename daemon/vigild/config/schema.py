@@ -352,7 +352,11 @@ class QuietConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froz
     ] = ""
     temperature: Annotated[
         Annotated[Celsius, Meta(ge=30, le=110)] | None,
-        key("live", "The highest temperature in these hours. Default: the usual budget.", example='"60 °C"'),
+        key(
+            "live",
+            "The highest temperature in these hours, where it is below the usual budget. Default: the usual budget.",
+            example='"60 °C"',
+        ),
     ] = None
     max_fps: Annotated[
         Annotated[float, Meta(ge=0.001, le=1000)] | None,
@@ -387,9 +391,18 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     ] = None
     hysteresis: Annotated[
         CelsiusDifference,
-        key("live", "How far the temperature must fall before work is added again.", ge=0.5, le=30),
+        key(
+            "live",
+            "How far below the budget the temperature must be for a climb that failed to be tried again without its "
+            "wait. Work is added again well before that.",
+            ge=0.5,
+            le=30,
+        ),
     ] = 5.0
-    dwell: Annotated[Seconds, key("live", "The least time between two steps.", ge=0, le=3600)] = 10.0
+    dwell: Annotated[
+        Seconds,
+        key("live", "The least time after a change before work is added; it is given up at once.", ge=0, le=3600),
+    ] = 10.0
     min_fps: Annotated[
         float, key("live", "The frame rate of a camera that is never gone below while it runs.", ge=0.001, le=1000)
     ] = 1.0

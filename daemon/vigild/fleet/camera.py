@@ -7,6 +7,7 @@ camera.status(now_ns, detectors_ok=True)       # "ok", "degraded", "stale", "no_
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -130,9 +131,8 @@ class Camera:
             return "; ".join(f"held by {who}: {why}" for who, why in self.limits.holds.items())
         if self.reason:
             return self.reason
-        if self.limits.caps:
-            return "; ".join(f"capped at {cap:.3g} fps by {who}" for who, cap in self.limits.caps.items())
-        return ""
+        felt = {who: cap for who, cap in self.limits.caps.items() if cap < self._offered_fps()}
+        return "; ".join(f"capped at {cap:.3g} fps by {who}" for who, cap in felt.items())
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -162,6 +162,15 @@ class Camera:
         cap = self.limits.max_fps
         return fps if cap is None else min(fps or cap, cap)
 
+    def _offered_fps(self) -> float:
+        """Frames a second that could be inferred if nothing capped them; endless where nobody has said or seen how many
+        there are, and of a file, which is read as fast as the detector goes."""
+        if self.config.fps:
+            return self.config.fps
+        if self.source is None or not self.source.live:
+            return math.inf
+        return self.source.fps or self._fps or math.inf
+
     def stale_after_s(self) -> float:
         fps = self.wanted_fps()
         return max(STALE_FLOOR_S, STALE_PERIODS / fps if fps > 0 else 0.0)
@@ -181,7 +190,7 @@ class Camera:
 
     def _below_what_is_wanted(self) -> bool:
         cap, source = self.limits.max_fps, self.source
-        if cap is not None and cap < (self.config.fps or (source.fps if source else 0.0) or cap):
+        if cap is not None and cap < self._offered_fps():
             return True
         if not self.config.fps or source is None or not source.live:
             return False

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 import vigild
+from vigild.budget.budgeting import Warming
 from vigild.config.keys import flatten
 from vigild.hub.state import CameraState, Latency, State, WorkerState
 from vigild.ipc.messages import ModelReady, RawDetection
@@ -67,6 +70,7 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
         time=wire.wall_time(state.wall_ns),
         uptime_s=state.uptime_s,
         temperatures=state.readings.temperatures,
+        lost=list(state.readings.lost),
         flags=list(state.readings.flags),
         memory=wire.Memory(
             used_bytes=memory.used_bytes,
@@ -86,6 +90,7 @@ def health(state: State, clients: list[wire.ClientHealth]) -> wire.Health:
             point=state.budget.point,
             moves=dict(state.budget.moves),
             board=state.budget.board,
+            warming=_warming(state.budget.warming),
             temperature_why=state.budgets.temperature_why,
             memory_why=state.budgets.memory_why,
         ),
@@ -102,6 +107,7 @@ def what_matters(state: State) -> object:
         state.model.sha256 if state.model else None,
         state.readings.flags,
         state.readings.lost,
+        state.budgets.temperature,
     )
 
 
@@ -116,6 +122,13 @@ def _camera(camera: CameraState) -> wire.CameraHealth:
         max_fps=camera.limits.max_fps,
         holds=sorted(camera.limits.holds),
     )
+
+
+def _warming(warming: Warming | None) -> wire.Warming | None:
+    if warming is None:
+        return None
+    figures = msgspec.structs.asdict(warming)
+    return wire.Warming(**{name: round(value, 4) if name != "sure" else value for name, value in figures.items()})
 
 
 def _worker(worker: WorkerState) -> wire.WorkerHealth:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from vigild import log
+from vigild.budget import schedule
 from vigild.config.changes import Changes, diff, emptied, new_code, taken_up
 from vigild.config.keys import set_keys
 from vigild.config.load import ConfigError
@@ -211,9 +212,18 @@ class Api:
             if isinstance(outcome, NotReplaced):
                 raise RequestError(outcome.code, f"the running model stays: {outcome}")
         hub.take_up(taken_up(hub.config, new), changes)
-        text = changes.describe()
+        text = changes.describe() + self._held_lower(changes)
         _log.info("configuration: %s (%.1f s)", text, time.monotonic() - started)
         return text
+
+    def _held_lower(self, changes: Changes) -> str:
+        """That a temperature that was set is not the one that holds now."""
+        quiet, asked = self._hub.quiet(), self._hub.config.budget.temperature
+        if quiet is None or quiet.temperature is None or "budget.temperature" not in changes.live:
+            return ""
+        if asked is not None and asked <= quiet.temperature:
+            return ""
+        return f"; {schedule.until(quiet)} hold {quiet.temperature:g} °C"
 
     def _refuse_unknown_labels(self, new: Config, changes: Changes) -> None:
         """Raises RequestError: a label that the model in force does not know would never be seen.

@@ -20,11 +20,11 @@ from vigild.board.readings import Readings
 from vigild.budget import budgeting, schedule
 from vigild.budget.actions import Action, Limits, Move, Recycle, Trim, UsePoint
 from vigild.budget.from_profile import assumed, operating_points
-from vigild.budget.operating_points import GIVE_UP, OperatingPoint, build
+from vigild.budget.operating_points import GIVE_UP, OperatingPoint
 from vigild.budget.operating_points import Camera as BudgetCamera
 from vigild.budget.thermal_model import ThermalModel
 from vigild.catalogue import profile
-from vigild.config.schema import Config, ModelConfig, QuietConfig
+from vigild.config.schema import Config, ModelConfig
 from vigild.fleet import events
 from vigild.fleet.camera import Camera
 from vigild.fleet.fleet import Fleet
@@ -34,6 +34,9 @@ from vigild.ipc.messages import ModelReady
 
 LATEST_NS = 1_500_000_000
 """The governors decide on new readings, which come once a second; without any, so long after the last ones."""
+
+NO_SENSOR_NS = 10_000_000_000
+"""For a board's first sensor to be found, before it is called missing."""
 
 WHO: tuple[Holder, ...] = ("governor", "schedule")
 
@@ -47,6 +50,9 @@ class BudgetKeeper:
         """`kept`: what was learned of this board in an earlier run."""
         self._fleet = fleet
         self._emit = emit
+        self._sensed = kept is None
+        """A sensor is there, or that it is not was told; of a board that never had one there is nothing to tell."""
+        self._began_ns: int | None = None
         self._state = budgeting.begin(kept)
         self._settings = budgeting.Settings(temperature=None, memory=None)
         self._points: list[OperatingPoint] = []
@@ -62,7 +68,7 @@ class BudgetKeeper:
         """When the sensors were read that were decided on last."""
         self._glanced: Readings | None = None
         self._why = ""
-        """The reason of the newest move: limits that follow from it are told with it."""
+        """The reason of the newest move of a round: limits that follow from it are told with it."""
         self._cameras: list[BudgetCamera] = []
 
     # ---- what runs
@@ -89,13 +95,18 @@ class BudgetKeeper:
     # ---- what there is to say
 
     @property
+    def reduced(self) -> bool:
+        """Whether the model in service is a lighter one than is wanted, or has fewer threads. Goes by what serves, not
+        by what was asked for: until a takeover is through, frames are still the old one's."""
+        serves = self._fleet.detectors.model
+        if serves is None or not self._points:
+            return False
+        wanted = self._points[0]
+        return (serves.variant, serves.threads) != (wanted.variant, wanted.threads)
+
+    @property
     def summary(self) -> budgeting.Summary:
-        ladder = (
-            build(self._points, self._cameras, self._settings.give_up, self._settings.min_fps)
-            if (self._points and self._cameras)
-            else None
-        )
-        return budgeting.summary(self._state, self._settings, ladder)
+        return budgeting.summary(self._state, self._settings, self._cameras, self.reduced)
 
     @property
     def learned(self) -> ThermalModel | None:
@@ -116,6 +127,7 @@ class BudgetKeeper:
         self._read_ns, self._latest_ns = readings.at_ns, now_ns + LATEST_NS
         if budgets.memory <= 0:  # not read yet
             return
+        self._tell_a_missing_sensor(now_ns, readings, budgets)
         self._settings = _settings(config, budgets, readings)
         self._cameras = [_camera(camera, now_ns) for camera in self._fleet.cameras.values() if _counts(camera)]
         self._state, actions = budgeting.step(
@@ -130,7 +142,24 @@ class BudgetKeeper:
         )
         self._act(actions, config)
 
+    def _tell_a_missing_sensor(self, now_ns: int, readings: Readings, budgets: Budgets) -> None:
+        """Once: a board that was learned had a sensor. One that was read in this run and is lost is the governor's to
+        tell; a driver may come late."""
+        if self._sensed:
+            return
+        self._began_ns = now_ns if self._began_ns is None else self._began_ns
+        self._sensed = bool(readings.counted or readings.lost)
+        if not self._sensed and now_ns - self._began_ns >= NO_SENSOR_NS:
+            self._sensed = True
+            reason = (
+                "no temperature sensor of a processor is found, although this board had one in an earlier run: nothing "
+                f"holds the temperature budget of {budgets.temperature:g} °C; see what vigild sensors finds, and bring "
+                "the kernel's thermal driver back"
+            )
+            self._emit(events.Noticed(kind="sensor_missing", reason=reason))
+
     def _act(self, actions: Iterable[Action], config: Config) -> None:
+        self._why = ""
         for action in sorted(actions, key=lambda action: not isinstance(action, Move)):
             self._carry_out(action, config)
 
@@ -208,16 +237,7 @@ def _settings(config: Config, budgets: Budgets, readings: Readings) -> budgeting
         dwell=budget.dwell,
         min_fps=budget.min_fps,
         give_up=tuple(budget.give_up) or GIVE_UP,
-        quiet=_quiet(budget.quiet),
-    )
-
-
-def _quiet(config: QuietConfig) -> schedule.Quiet | None:
-    if not config.hours:
-        return None
-    start, end = schedule.hours(config.hours)
-    return schedule.Quiet(
-        start=start, end=end, temperature=config.temperature, max_fps=config.max_fps, pause=config.pause
+        quiet=schedule.of(budget.quiet),
     )
 
 
@@ -241,7 +261,14 @@ def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
 
 
 def _points(ready: ModelReady, config: Config) -> list[OperatingPoint]:
-    """The ladder of this model, by what `vigild tune` measured here; the one point that runs, where nothing was."""
+    """What this model may run as, the wanted point first."""
+    return [msgspec.structs.replace(point, model=ready.name) for point in _known(ready, config)]
+
+
+def _known(ready: ModelReady, config: Config) -> list[OperatingPoint]:
+    """The points of its ladder, by what `vigild tune` measured here; the one point that runs, where nothing was."""
+    # A profile is of the processor that works, not of a board whose sensors alone are read (--sysfs-root): it is kept
+    # by `vigild tune` and read by the detector in the same way.
     where = profile.find()
     if where is not None and config.model.path is None:
         try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from vigild import log
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
+from vigild.budget import schedule
 from vigild.budget.thermal_model import ThermalModel
 from vigild.config.changes import Changes
 from vigild.config.rules import unknown_labels
@@ -123,6 +124,9 @@ class Hub:
         self._blameless_until_ns = 0
         self._next_heartbeat_ns = 0
         self._next_health_ns = 0
+        self._wall_minute = -1
+        self._local_minute = 0
+        """The minute of the day that `_wall_minute` was, here."""
         self._mattered: object = None
         self._changed = True
         """Something happened that `health` may have to say at once."""
@@ -165,8 +169,7 @@ class Hub:
         heartbeat = now_ns >= self._next_heartbeat_ns
         if heartbeat:
             self._next_heartbeat_ns = now_ns + round(HEARTBEAT_S * 1e9)
-        minute = time.localtime(self._clock.wall_ns() // 1_000_000_000)
-        self.keeper.tick(now_ns, 60 * minute.tm_hour + minute.tm_min, self.config, self.budgets, self.readings)
+        self.keeper.tick(now_ns, self._minute_of_day(), self.config, self.budgets, self.readings)
         self._tell_statuses(now_ns, even_unchanged=heartbeat)
         self._tell_health(now_ns)
 
@@ -314,7 +317,7 @@ class Hub:
         self._results += 1
         seen = sight.chain.observe(observed(result), now_ns)
         sight.recent.append(seen)
-        status = camera.status(now_ns, self.fleet.detectors.at_full_strength)
+        status = camera.status(now_ns, self._at_full_strength)
         if status != sight.told:
             self._tell_status(camera, sight, status)
         model = self.fleet.detectors.model
@@ -341,6 +344,11 @@ class Hub:
         """What was reported of the last few frames, oldest first."""
         return list(self._sights[camera].recent) if camera in self._sights else []
 
+    @property
+    def _at_full_strength(self) -> bool:
+        """The model that is wanted, as it is wanted."""
+        return self.fleet.detectors.at_full_strength and not self.keeper.reduced
+
     # ---- what clients are told by and by
 
     def _tell_status(self, camera: Camera, sight: _Sight, status: wire.Status) -> None:
@@ -350,7 +358,7 @@ class Hub:
         self._publish(wire.Heartbeat(camera=camera.name, status=status, frame=camera.last_frame))
 
     def _tell_statuses(self, now_ns: int, even_unchanged: bool = False) -> None:
-        full = self.fleet.detectors.at_full_strength
+        full = self._at_full_strength
         for camera in list(self.fleet.cameras.values()):
             sight = self._sight(camera.name)
             status = camera.status(now_ns, full)
@@ -370,9 +378,28 @@ class Hub:
 
     # ---- the board
 
+    def _minute_of_day(self) -> int:
+        """Of the clock on the wall, for the schedule."""
+        wall_minute = self._clock.wall_ns() // 60_000_000_000
+        if wall_minute != self._wall_minute:
+            time.tzset()  # else the time zone stays the one of the start, whatever timedatectl says since
+            local = time.localtime(60 * wall_minute)
+            self._wall_minute, self._local_minute = wall_minute, 60 * local.tm_hour + local.tm_min
+        return self._local_minute
+
+    def quiet(self) -> schedule.Quiet | None:
+        """The quiet hours, while they last."""
+        quiet = schedule.of(self.config.budget.quiet)
+        return quiet if schedule.active(quiet, self._minute_of_day()) else None
+
+    def in_force(self, budgets: Budgets) -> Budgets:
+        """These, or what quiet hours make of them now."""
+        return schedule.in_force(budgets, self.quiet())
+
     def read(self, readings: Readings, budgets: Budgets) -> None:
         """The board's sensors were read."""
         self._changed = self._changed or (readings.flags, readings.lost) != (self.readings.flags, self.readings.lost)
+        self._changed = self._changed or budgets != self.budgets
         self.readings, self.budgets = readings, budgets
         self._state = None
 

@@ -299,10 +299,10 @@ class _Daemon:
         configured = self._hub.config.budget
         if self._budgets is None or self._budgets[0] is not configured:
             self._budgets = configured, resolve(configured, self._board)
-            self._reader.budgets = self._budgets[1]
+        self._reader.budgets = budgets = self._hub.in_force(self._budgets[1])
         readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
-        if readings is not self._hub.readings or self._budgets[1] is not self._hub.budgets:
-            self._hub.read(readings, self._budgets[1])
+        if readings is not self._hub.readings or budgets != self._hub.budgets:
+            self._hub.read(readings, budgets)
 
     def _memory_is_short(self, loop: asyncio.AbstractEventLoop, watch: PressureWatch) -> None:
         """systemd's watch woke us: count now, not when it would be due."""

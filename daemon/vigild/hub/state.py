@@ -10,6 +10,8 @@ hub for them. It is made at most once a tick, when somebody asks (`hub.state`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from vigild.board.budgets import Budgets
@@ -115,7 +117,6 @@ def take(
 ) -> State:
     """The state of everything now. `seen`: what was reported of each camera's newest frame."""
     detectors = fleet.detectors
-    full = detectors.at_full_strength
     workers = [_camera_worker(worker) for worker in fleet.workers.values()]
     workers += [_detector(slot) for slot in detectors.slots]
     return State(
@@ -123,7 +124,9 @@ def take(
         wall_ns=wall_ns,
         uptime_s=round((now_ns - started_ns) / 1e9, 1),
         config=config,
-        cameras=[_camera(camera, seen.get(camera.name, []), now_ns, full) for camera in fleet.cameras.values()],
+        cameras=[
+            _camera(camera, seen.get(camera.name, []), now_ns, fleet, budget) for camera in fleet.cameras.values()
+        ],
         workers=workers,
         model=detectors.model,
         latency=_latency([slot.times for slot in detectors.slots]),
@@ -137,12 +140,20 @@ def take(
     )
 
 
-def _camera(camera: Camera, seen: list[RawDetection], now_ns: int, detectors_ok: bool) -> CameraState:
+def _camera(camera: Camera, seen: list[RawDetection], now_ns: int, fleet: Fleet, budget: Summary) -> CameraState:
+    status = camera.status(now_ns, fleet.detectors.at_full_strength and not budget.reduced)
+    reason = camera.why()
+    if status == "degraded":
+        reason = "; ".join(filter(None, (reason, *_given_up(camera, fleet, budget))))
+        reason = (
+            reason
+            or f"{camera.inferred_rate.per_second(now_ns / 1e9):.1f} of {camera.wanted_fps():.1f} fps are inferred"
+        )
     return CameraState(
         name=camera.name,
         source=redact(camera.config.source),
-        status=camera.status(now_ns, detectors_ok),
-        reason=camera.why(),
+        status=status,
+        reason=reason,
         size=camera.size,
         fps=camera.fps,
         wanted_fps=camera.wanted_fps(),
@@ -153,6 +164,17 @@ def _camera(camera: Camera, seen: list[RawDetection], now_ns: int, detectors_ok:
         ended=camera.ended,
         seen=seen,
     )
+
+
+def _given_up(camera: Camera, fleet: Fleet, budget: Summary) -> Iterator[str]:
+    """What a degraded camera has less of, and why, as far as others are the cause."""
+    if budget.reduced or "governor" in camera.limits.caps:
+        yield budget.degraded
+    for slot in fleet.detectors.slots:
+        if slot.down:
+            yield slot.down
+        elif slot.ladder.lowered:
+            yield slot.lowered or f"{slot.name} is on delegate {slot.rung}, not on the best one"
 
 
 def _camera_worker(worker: CameraWorker) -> WorkerState:

@@ -9,7 +9,7 @@ import math
 import time
 from typing import TextIO
 
-from vigild import terminal
+from vigild import stdio, terminal
 from vigild.tune.race import Progress
 
 BAR_CHARACTERS = 24
@@ -18,7 +18,7 @@ LINE_EVERY_S = 10.0
 
 
 class Bar:
-    """Told of each step before it is begun."""
+    """Told of each step before it is begun. That it cannot be seen (a terminal that is gone) stops nothing."""
 
     def __init__(self, out: TextIO, every_s: float = LINE_EVERY_S) -> None:
         """`every_s`: between two lines, where nothing can be drawn over."""
@@ -32,12 +32,11 @@ class Bar:
         text = line(progress)
         if self._terminal:
             width = terminal.columns()
-            self._out.write(f"\r\x1b[K{text[: width - 1]}")
+            self._write(f"\r\x1b[K{text[: width - 1]}")
         elif time.monotonic() - self._told_s >= self._every_s:
-            self._out.write(text + "\n")
+            self._write(text + "\n")
             self._told_s = time.monotonic()
         self._drawn = True
-        self._out.flush()
 
     def next(self) -> None:
         """Something else begins: the next update is written, however soon it comes."""
@@ -46,8 +45,14 @@ class Bar:
     def end(self) -> None:
         """Take the bar away."""
         if self._terminal and self._drawn:
-            self._out.write("\r\x1b[K")
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
             self._out.flush()
+        except OSError:
+            stdio.hush(self._out)
 
 
 def line(progress: Progress) -> str:

@@ -125,7 +125,7 @@ class Sustaining:
             with Load(task) as load:
                 # Named as the daemon names it: what is learned is of this unit.
                 loaded = load.loaded
-                point = OperatingPoint(variant=loaded.variant, threads=loaded.threads, delegate=loaded.delegate)
+                point = OperatingPoint(**msgspec.structs.asdict(loaded))
                 plan = Plan(
                     unit=budgeting.unit(point),
                     full_fps=self._row.full_fps,

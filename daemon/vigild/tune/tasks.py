@@ -108,6 +108,7 @@ class LoadTask(msgspec.Struct, kw_only=True, frozen=True):
 class Loaded(msgspec.Struct, kw_only=True, frozen=True):
     """What `load` writes when it is ready."""
 
+    model: str
     variant: str
     threads: int
     delegate: str
@@ -263,7 +264,7 @@ def load(argument: bytes, step: Step) -> Answer:
     except ModelError as refused:
         return {"code": refused.code, "refused": refused.message}
     ready = model.ready
-    loaded = Loaded(variant=ready.variant, threads=ready.threads, delegate=ready.delegate)
+    loaded = Loaded(model=ready.name, variant=ready.variant, threads=ready.threads, delegate=ready.delegate)
     files.write_whole(Path(task.ready), msgspec.json.encode(loaded))
     step("in invoke()")
     view, done = View(), 0

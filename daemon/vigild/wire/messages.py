@@ -27,7 +27,7 @@ HEARTBEAT_INTERVAL_S = 2.0
 """Every camera's heartbeat reaches every watching client this often; longer silence means a fault."""
 
 Status = Literal["ok", "degraded", "stale", "no_frame", "paused"]
-"""ok; degraded (a lower rung, or below the wanted rate); stale (the last inference is older than 3
+"""ok; degraded (a lower rung or operating point, or below the wanted rate); stale (the last inference is older than 3
 frame periods or 1 s); no_frame (camera lost, frozen or blank); paused (by request)."""
 
 Topic = Literal["detections", "health", "event"]
@@ -261,6 +261,24 @@ class ClientHealth(Object, frozen=True, kw_only=True):
     """Waiting in the hub (the kernel's buffer not counted)."""
 
 
+class Warming(Object, frozen=True, kw_only=True):
+    """How the board warms, as far as it is learned: °C for a frame a second of the operating point, for without a
+    wattmeter nobody knows K/W."""
+
+    rest_celsius: float
+    """°C that the sensor would show without this work."""
+    die_celsius_per_fps: float
+    die_seconds: float
+    """Time constant of what comes within seconds."""
+    board_celsius_per_fps: float
+    board_seconds: float
+    """Time constant of what comes within minutes."""
+    celsius_per_fps_deviation: float
+    """Standard deviation of the two together."""
+    sure: bool
+    """False: a careful guess as yet."""
+
+
 class BudgetHealth(Object, frozen=True, kw_only=True):
     """What the budgets give up now, and what was learned of the board."""
 
@@ -272,6 +290,8 @@ class BudgetHealth(Object, frozen=True, kw_only=True):
     """Since the start, by kind."""
     board: str = ""
     """What this board could hold for ever, in words; absent while too little is known."""
+    warming: Warming | None = None
+    """What that follows from; absent as long."""
     temperature_why: str = ""
     memory_why: str = ""
     """Where the two budgets come from."""
@@ -294,8 +314,10 @@ class Health(Message, frozen=True, kw_only=True, tag="health"):
     clients: list[ClientHealth]
     operating_point: OperatingPoint | None = None
     """Of the first detector; absent while no model is loaded."""
+    lost: list[str] = []
+    """Sensors that the temperature budget is for and that cannot be read any more."""
     temperature_budget: float | None = None
-    """°C"""
+    """°C, in force now: that of the quiet hours while they last, where it is the lower one."""
     budget: BudgetHealth | None = None
     faults: int = 0
     """Exceptions within the daemon that nobody expected, since its start; its log has them."""
