@@ -570,7 +570,9 @@ def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
 
 LADDER = [
     OperatingPoint(variant="int8", threads=1, delegate="xnnpack", capacity_fps=18.0, memory_bytes=60 * 2**20),
-    OperatingPoint(variant="lighter", threads=1, delegate="xnnpack", cost=0.4, capacity_fps=24.0, memory_bytes=40 * 2**20),
+    OperatingPoint(
+        variant="lighter", threads=1, delegate="xnnpack", cost=0.4, capacity_fps=24.0, memory_bytes=40 * 2**20
+    ),
 ]
 
 
