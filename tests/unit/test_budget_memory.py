@@ -202,6 +202,19 @@ def test_a_worker_that_comes_back_to_what_it_held_has_that_size() -> None:
     assert [move.kind for move in fleet.moves] == ["memory_trim", "memory_recycle"]
 
 
+@pytest.mark.parametrize("budget", [136, 140, 150])
+@pytest.mark.parametrize("seconds", [3, 6, 8, 12, 20])
+def test_one_that_loads_slowly_comes_a_little_further_each_time(seconds: int, budget: int) -> None:
+    """Half loaded it looks like a leak; where its predecessor was recycled it is looked less far ahead."""
+
+    def front(age: float, now: float) -> float:
+        return 30 if now < 100 else 30 + 25 * min(age / seconds, (now - 100) / seconds, 1.0)
+
+    fleet = Fleet(budget, detector=loads(52), front=front)
+    fleet.run(HOUR)
+    assert len(fleet.recycled) <= 3 and fleet.peak <= fleet.budget
+
+
 def test_where_nothing_would_be_freed_that_is_said() -> None:
     fleet = Fleet(120, detector=loads(52), front=lambda age, now: 30 if now < 100 else 30 + 25 * min(age / 3, 1.0))
     fleet.run(HOUR)

@@ -35,6 +35,9 @@ AVAILABLE_MOST = 2**31 + 2**29
 """Of a board with more than 2.5 GiB these are parts of 2.5 GiB: 256 MiB left is not short, however much there is."""
 REACT_S = 6.0
 """From a count to the memory being free: the next count, the decision, the end of a process; doubled."""
+REACT_LEAST_S = REACT_S / 2
+"""The same without doubling, for what its predecessor held when it was recycled: each successor goes a little further,
+until one comes to rest or the budget is near."""
 STARTING_S = 15.0
 """A worker that has just started loads its model; what it holds then is its size."""
 SETTLE_S = 5.0
@@ -98,9 +101,11 @@ class Recycled(msgspec.Struct, frozen=True, kw_only=True):
 
     at: float
     loaded: int
-    """When it had settled; and"""
+    """When it had settled;"""
     held: int
-    """when it was recycled, at the least."""
+    """when it was recycled, at the least; and"""
+    reached: int
+    """the last time."""
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +128,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """`loaded` is a predecessor's."""
     leaving: bool = False
     """It was recycled and is still there: its successor comes when that is ready."""
+    reached: int = 0
+    """What its predecessor held when it was recycled."""
     again: bool = False
     """It was recycled and came back to `size`."""
     top: int = 0
@@ -138,6 +145,11 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     def growth(self) -> float:
         """Bytes a second that are to be expected."""
         return max(self.slope, 0.0) if self.rising >= 2 else 0.0
+
+    @property
+    def react_s(self) -> float:
+        """So long ahead it is looked."""
+        return REACT_LEAST_S if self.held <= self.reached and not self.leaving else REACT_S
 
     @property
     def grown(self) -> int:
@@ -178,8 +190,9 @@ def step(state: State, usage: Usage, budget: int, now: float, variants: int = 1)
         )
         for name, held in usage.workers.items()
     }  # fmt: skip
-    growth = sum(worker.growth for worker in workers.values() if not _loads(worker))
-    foretold = usage.used_bytes + growth * REACT_S
+    growing = [worker for worker in workers.values() if not _loads(worker)]
+    growth = sum(worker.growth for worker in growing)
+    foretold = usage.used_bytes + sum(worker.growth * worker.react_s for worker in growing)
     slowed = _counted_on(state.high_events, usage.high_events)
     at_limit = _counted_on(state.max_events, usage.max_events)
     stalled = usage.woken or (usage.stall_percent or 0.0) >= STALL_PERCENT
@@ -230,6 +243,7 @@ def _follow(
             sources=sources if old is None or another else old.sources | sources,
             whole_since=now,
             known=before is not None,
+            reached=before.reached if before is not None else 0,
             top=held,
             top_at=now,
         )
@@ -310,7 +324,7 @@ def _recycle(
     leaks = now - worker.growing_since >= LEAK_S
     # The last moment at which its successor has room beside it.
     crowded = usage.used_bytes + worker.loaded + growth * REACT_S >= budget
-    before = state.recycled.get(name) or Recycled(at=now, loaded=worker.loaded, held=worker.held)
+    before = state.recycled.get(name) or Recycled(at=now, loaded=worker.loaded, held=worker.held, reached=0)
     back = name in state.recycled and not worker.leaving and worker.held >= BACK * before.held
     if not (last if back else hard) and not (leaks and crowded and worker.grown >= worker.size / 2):
         return state
@@ -328,7 +342,7 @@ def _recycle(
         workers={**state.workers, name: leaving},
         recycled={
             **state.recycled,
-            name: Recycled(at=now, loaded=worker.loaded, held=min(worker.held, before.held)),
+            name: Recycled(at=now, loaded=worker.loaded, held=min(worker.held, before.held), reached=worker.held),
         },
         recycled_at=now,
         held=True,
