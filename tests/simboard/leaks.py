@@ -62,6 +62,7 @@ def run(
     started = {worker.name: 0.0 for worker in workers}
     leaked = {worker.name: 0.0 for worker in workers}
     ends: dict[str, float] = {}
+    pids = {worker.name: at for at, worker in enumerate(workers)}
     beside: dict[str, float] = {}
     """When a successor was started that runs beside its predecessor until it is ready."""
     for at in range(int(seconds / STEP_S)):
@@ -72,9 +73,11 @@ def run(
             name = worker.name
             if name in beside and now >= beside[name] + START_S:
                 started[name], leaked[name] = beside.pop(name), 0.0
+                pids[name] += len(workers)
             if name in ends and now >= ends[name]:
                 del ends[name]
                 started[name], leaked[name] = now, 0.0
+                pids[name] += len(workers)
             if now >= worker.leaks_from:
                 leaked[name] += worker.leak * STEP_S
             loaded = min((now - started[name]) / START_S, 1.0)
@@ -86,7 +89,8 @@ def run(
         trace.used.append(used)
         if not governed or now != int(now):
             continue
-        state, actions = memory_governor.step(state, Usage(used_bytes=int(used), workers=held), budget, now)
+        usage = Usage(used_bytes=int(used), workers=held, pids=dict(pids))
+        state, actions = memory_governor.step(state, usage, budget, now)
         trace.lighter = max(trace.lighter, state.lighter)
         for action in actions:
             match action:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from harness import Daemon
 
+import boardkit
 from delegates.kit import Board, library
 from vigild.board.memory import Processes
 
@@ -83,3 +84,22 @@ def test_systemd_says_that_memory_is_short(tmp_path: Path, model: Path) -> None:
             systemd.write(b"!")
             reason = client.event("budget")["reason"]
             assert "caches are trimmed" in reason and "$MEMORY_PRESSURE_WATCH" in reason
+
+
+def test_a_limit_that_is_set_while_it_runs_is_in_force_and_told(tmp_path: Path, model: Path) -> None:
+    """`systemctl set-property vigild MemoryHigh=200M`."""
+    tree = tmp_path / "board"
+    folder = boardkit.cgroup(tree, "/system.slice/vigild.service", current=MIB, high="max", max="max")
+    boardkit.write(tree / "proc/meminfo", boardkit.meminfo(906, 600))
+    config = f'[model]\npath = "{model}"\n[camera.front]\nsource = "testcard"\nfps = 5\n'
+    with Daemon(tmp_path, config, "--sysfs-root", str(tree)) as daemon:
+        client = daemon.connect()
+        client.watch(events=["event", "detections"], empty=True)
+        client.until("detections")
+        assert daemon.status()["health"]["memory"]["budget_bytes"] == 906 * MIB // 4
+        boardkit.write(folder / "memory.high", f"{200 * MIB}\n")
+        assert client.event("budget")["reason"] == (
+            "the memory budget goes from 226 MiB to 180 MiB: 20 MiB under the control group's memory.high, 200 MiB"
+        )
+        health = daemon.status()["health"]
+        assert (health["memory"]["budget_bytes"], health["budget"]["memory_why"][:6]) == (180 * MIB, "20 MiB")

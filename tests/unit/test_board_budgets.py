@@ -23,7 +23,10 @@ from boardkit import (
     zone,
 )
 from vigild.board.board import Board, Slowed
-from vigild.board.budgets import default_memory, default_temperature, resolve
+from vigild.board.budgets import InForce, default_memory, default_temperature, resolve
+from vigild.board.reader import BoardReader
+from vigild.board.readings import Readings
+from vigild.board.sensors import FIND_S
 from vigild.board.thermal import Trip
 from vigild.config.schema import BudgetConfig
 
@@ -180,3 +183,123 @@ def test_the_group_of_another_process(tmp_path: Path) -> None:
     write(tmp_path / "proc/7/cgroup", "0::/vigild.service\n")
     write(tmp_path / "proc/self/cgroup", "0::/user.slice\n")
     assert resolve(BudgetConfig(), Board(tmp_path, pid=7)).memory == 180 * MIB
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "why"),
+    [
+        ("high", 200, "20 MiB under the control group's memory.high, 200 MiB; budget.memory is set to more, 512 MiB"),
+        ("max", 520, "52 MiB under the control group's memory.max, 520 MiB; budget.memory is set to more, 512 MiB"),
+    ],
+)
+def test_what_is_set_and_the_control_group_does_not_leave(tmp_path: Path, kind: str, limit: int, why: str) -> None:
+    write(tmp_path / "proc/meminfo", meminfo(906, 600))
+    cgroup(tmp_path, "/vigild.service", **{"current": 1, kind: limit * MIB})
+    budgets = resolve(BudgetConfig(memory=512 * MIB), Board(tmp_path))
+    assert (budgets.memory, budgets.memory_why) == (limit * MIB * 9 // 10, why)
+
+
+def test_what_is_set_and_the_control_group_leaves(tmp_path: Path) -> None:
+    write(tmp_path / "proc/meminfo", meminfo(906, 600))
+    cgroup(tmp_path, "/vigild.service", current=1, high=200 * MIB, max=4096 * MIB)
+    for memory in (64, 180):
+        budgets = resolve(BudgetConfig(memory=memory * MIB), Board(tmp_path))
+        assert (budgets.memory, budgets.memory_why) == (memory * MIB, "budget.memory is set")
+    write(tmp_path / "sys/fs/cgroup/vigild.service/memory.high", "max\n")
+    assert resolve(BudgetConfig(memory=2048 * MIB), Board(tmp_path)).memory == 2048 * MIB
+
+
+# ---- while a daemon runs
+
+
+S = 10**9
+
+
+class Running:
+    """A daemon, as far as its budgets go."""
+
+    def __init__(self, root: Path, configured: BudgetConfig) -> None:
+        self.board = Board(root)
+        self.reader = BoardReader(self.board)
+        self.in_force = InForce(self.board)
+        self.configured = configured
+        self.readings = Readings(at_ns=0)
+        self.told: list[str] = []
+        self.follow()
+
+    def follow(self) -> None:
+        self.budgets, told = self.in_force.follow(self.configured, self.readings)
+        self.told += told
+
+    def until(self, second: int) -> None:
+        """Read once a second, from the second of the last reading on."""
+        for at in range(self.readings.at_ns // S + 1, second + 1):
+            self.readings = self.reader.read(at * S, {})
+            self.follow()
+
+
+def test_a_limit_that_is_set_while_it_runs_is_in_force_soon_and_told(tmp_path: Path) -> None:
+    write(tmp_path / "proc/meminfo", meminfo(906, 600))
+    folder = cgroup(tmp_path, "/vigild.service", current=1, high="max")
+    daemon = Running(tmp_path, BudgetConfig())
+    daemon.until(30)
+    first = daemon.budgets
+    assert first.memory == 906 * MIB // 4 and daemon.told == []
+    write(folder / "memory.high", f"{200 * MIB}\n")
+    daemon.until(41)
+    assert daemon.budgets.memory == 180 * MIB
+    assert daemon.told == [
+        "the memory budget goes from 226 MiB to 180 MiB: 20 MiB under the control group's memory.high, 200 MiB"
+    ]
+    write(folder / "memory.high", "max\n")
+    daemon.until(60)
+    assert daemon.budgets == first
+
+
+def test_it_holds_for_a_budget_that_is_set_too(tmp_path: Path) -> None:
+    write(tmp_path / "proc/meminfo", meminfo(906, 600))
+    folder = cgroup(tmp_path, "/vigild.service", current=1, high=400 * MIB)
+    daemon = Running(tmp_path, BudgetConfig(memory=256 * MIB))
+    daemon.until(10)
+    write(folder / "memory.high", f"{200 * MIB}\n")
+    daemon.until(21)
+    assert daemon.budgets.memory == 180 * MIB and len(daemon.told) == 1
+    daemon.configured = BudgetConfig(memory=100 * MIB)
+    daemon.follow()
+    assert daemon.budgets.memory == 100 * MIB and len(daemon.told) == 1, "whoever sets it is answered"
+
+
+def test_a_thermal_driver_that_comes_late(tmp_path: Path) -> None:
+    daemon = Running(tmp_path, BudgetConfig())
+    daemon.until(10)
+    assert daemon.budgets.temperature == 75
+    zone(tmp_path, 0, "cpu-thermal", "50000\n", [(99000, "passive", "cpufreq-cpu0")])
+    daemon.until(round(FIND_S) + 2)
+    assert daemon.budgets.temperature == 94
+    assert daemon.told == [
+        "the temperature budget goes from 75 °C to 94 °C: 5 °C under cpu-thermal's passive trip, 99 °C"
+    ]
+    assert daemon.readings.hottest is not None
+
+
+def test_a_sensor_that_is_lost_takes_no_budget_with_it(tmp_path: Path) -> None:
+    jetson_orin(tmp_path)
+    daemon = Running(tmp_path, BudgetConfig())
+    daemon.until(10)
+    (tmp_path / "sys/class/thermal").rename(tmp_path / "gone")
+    daemon.until(150)
+    assert daemon.readings.lost and (daemon.budgets.temperature, daemon.told) == (94, [])
+    (tmp_path / "gone").rename(tmp_path / "sys/class/thermal")
+    daemon.until(300)
+    assert not daemon.readings.lost and (daemon.budgets.temperature, daemon.told) == (94, [])
+
+
+def test_between_searches_nothing_is_read_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Running(jetson_orin(tmp_path), BudgetConfig())
+    daemon.until(5)
+    before = daemon.budgets
+    monkeypatch.setattr(Board, "trips", None)
+    monkeypatch.setattr(Board, "group", None)
+    for _ in range(100):
+        daemon.follow()
+    assert daemon.budgets is before

@@ -75,7 +75,8 @@ def test_this_process_by_both_ways() -> None:
 def test_raspberry_pi_os_has_neither_psi_nor_the_controller(tmp_path: Path) -> None:
     memory = MemoryReader(Board(two(raspberry_pi_4(tmp_path)))).read(0, PIDS, None)
     assert memory.used_bytes == 54 * MIB and memory.source == "pss" and not memory.estimated
-    assert memory.available_bytes == 610 * MIB
+    assert (memory.available_bytes, memory.total_bytes) == (610 * MIB, 906 * MIB)
+    assert memory.pids == PIDS
     assert (memory.limit_bytes, memory.pressure_percent, memory.pressure_source, memory.events) == (
         None, None, "none", None
     )  # fmt: skip
@@ -129,6 +130,37 @@ def test_a_session_s_group_holds_others_too_but_its_limit_counts(tmp_path: Path)
     memory = MemoryReader(Board(tmp_path)).read(0, PIDS, None)
     assert memory.source == "pss" and memory.used_bytes == 54 * MIB
     assert memory.limit_bytes == 200 * MIB and memory.events is None
+
+
+def test_one_that_is_in_the_group_for_a_moment_changes_neither_source_nor_counters(tmp_path: Path) -> None:
+    """systemd runs `vigild reload` (ExecReload=) in the unit's own group."""
+    folder = service(tmp_path)
+    reader = MemoryReader(Board(tmp_path))
+    before = reader.read(0, PIDS, None)
+    process(tmp_path, 500, 25 * 1024, parent=1)
+    write(folder / "cgroup.procs", "100\n101\n500")
+    write(folder / "memory.current", f"{115 * MIB}\n")
+    process(tmp_path, 101, 42 * 1024, resident=12000, shared=3000, parent=100)
+    during = reader.read(10 * S, PIDS, None)
+    assert (during.source, during.used_bytes, during.estimated) == ("cgroup", before.used_bytes + 2 * MIB, True)
+    assert during.events == before.events and during.pressure_source == "cgroup"
+    write(folder / "cgroup.procs", "100\n101")
+    write(folder / "memory.current", f"{92 * MIB}\n")
+    after = reader.read(11 * S, PIDS, None)
+    assert (after.used_bytes, after.estimated) == (62 * MIB, False)
+
+
+def test_one_that_stays_in_the_group_makes_it_another_source(tmp_path: Path) -> None:
+    folder = service(tmp_path)
+    reader = MemoryReader(Board(tmp_path))
+    reader.read(0, PIDS, None)
+    process(tmp_path, 500, 25 * 1024, parent=1)
+    write(folder / "cgroup.procs", "100\n101\n500")
+    assert [reader.read(second * S, PIDS, None).source for second in (10, 11, 19, 20, 21, 30)] == [
+        "cgroup", "cgroup", "cgroup", "pss", "pss", "pss"
+    ]  # fmt: skip
+    write(folder / "cgroup.procs", "100\n101")
+    assert reader.read(40 * S, PIDS, None).source == "cgroup"
 
 
 def test_a_group_without_the_memory_controller(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 budgets = resolve(config.budget, board)
 budgets.temperature, budgets.temperature_why      # 75.0, "5 °C under where a Raspberry Pi's firmware slows it, 80 °C"
 budgets.memory, budgets.memory_why                # 237_502_464, "a quarter of the board's 906 MiB"
+
+in_force = InForce(board)                         # and followed, while a daemon runs
+budgets, told = in_force.follow(config.budget, readings)
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from vigild.board.board import Board, Slowed
+from vigild.board.readings import Readings
 from vigild.board.thermal import Trip
 from vigild.figures import mebibytes
 
@@ -72,6 +76,57 @@ def resolve(configured: Configured, board: Board) -> Budgets:
     return Budgets(temperature=temperature, memory=int(memory), temperature_why=temperature_why, memory_why=memory_why)
 
 
+class InForce:
+    """The budgets in force, resolved again when what they follow from can have changed.
+
+    That is known from what is read anyway: the control group's limit, and that sensors were looked for (a thermal
+    driver or a fan that came late). In between nothing is read for it.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._configured: Configured | None = None
+        self._limit: int | None = None
+        self._searches = 0
+        self._budgets: Budgets | None = None
+
+    def follow(self, configured: Configured, readings: Readings) -> tuple[Budgets, list[str]]:
+        """The budgets, the same object while nothing changed; and what changed by itself, in sentences without a
+        full stop. `readings`: the newest."""
+        before, limit, searches = self._budgets, readings.memory.limit_bytes, self._board.sensors.searches
+        if before is None or configured is not self._configured:
+            self._configured, self._limit, self._searches = configured, limit, searches
+            self._budgets = resolve(configured, self._board)
+            return self._budgets, []
+        found = before
+        if limit != self._limit:
+            self._limit = limit
+            memory, why = _memory(configured, self._board)
+            found = msgspec.structs.replace(found, memory=int(memory), memory_why=why)
+        if searches != self._searches and not self._missing(readings):
+            self._searches = searches
+            celsius, why = _temperature(configured, self._board)
+            found = msgspec.structs.replace(found, temperature=celsius, temperature_why=why)
+        if found == before:
+            return before, []
+        self._budgets = found
+        return found, list(_told(before, found))
+
+    def _missing(self, readings: Readings) -> bool:
+        """Whether a sensor is lost, whose trips are with it: the budget that was made of them stays."""
+        return bool(readings.lost) or any(name not in self._board.sensors.found for name in readings.counted)
+
+
+def _told(before: Budgets, now: Budgets) -> Iterable[str]:
+    if now.memory != before.memory:
+        yield f"the memory budget goes from {mebibytes(before.memory)} to {mebibytes(now.memory)}: {now.memory_why}"
+    if now.temperature != before.temperature:
+        yield (
+            f"the temperature budget goes from {_at(before.temperature)} to {_at(now.temperature)}: "
+            f"{now.temperature_why}"
+        )
+
+
 def _temperature(configured: Configured, board: Board) -> Derived:
     if configured.temperature is not None:
         return Derived(configured.temperature, "budget.temperature is set")
@@ -79,11 +134,16 @@ def _temperature(configured: Configured, board: Board) -> Derived:
 
 
 def _memory(configured: Configured, board: Board) -> Derived:
-    if configured.memory is not None:
-        return Derived(configured.memory, "budget.memory is set")
     group = board.group()
     limit = group.limit() if group is not None else None
-    return default_memory(limit, group.kind_of_limit() if group is not None else "", board.memory_bytes)
+    kind = group.kind_of_limit() if group is not None else ""
+    total = board.memory_bytes
+    if configured.memory is None:
+        return default_memory(limit, kind, total)
+    left = _left_by(limit, kind, total)
+    if left is None or configured.memory <= left.value:
+        return Derived(configured.memory, "budget.memory is set")
+    return Derived(left.value, f"{left.why}; budget.memory is set to more, {mebibytes(configured.memory)}")
 
 
 def default_temperature(slowed: Iterable[Slowed], trips: Mapping[str, Iterable[Trip]]) -> Derived:
@@ -126,10 +186,9 @@ def default_temperature(slowed: Iterable[Slowed], trips: Mapping[str, Iterable[T
 def default_memory(limit: int | None, kind: str, total: int) -> Derived:
     """Bytes from the control group's limit (`kind`: the name of its file), else from MemTotal (0: not known)."""
     share = min(max(total // BOARD_SHARE, DAEMON_BYTES), MOST_BYTES)
-    if limit is not None and (not total or limit < total):
-        margin = max(limit // MARGIN_SHARE, MARGIN_BYTES)
-        left = max(limit - margin, limit // 2)
-        return Derived(left, f"{mebibytes(limit - left)} under the control group's {kind}, {mebibytes(limit)}")
+    left = _left_by(limit, kind, total)
+    if left is not None:
+        return left
     if not total:
         return Derived(DAEMON_BYTES * 2, "twice what one camera needs: the board does not say how much it has")
     if share == DAEMON_BYTES:
@@ -137,6 +196,15 @@ def default_memory(limit: int | None, kind: str, total: int) -> Derived:
     if share == MOST_BYTES:
         return Derived(share, f"the most that is taken unasked, of the board's {mebibytes(total)}")
     return Derived(share, f"a quarter of the board's {mebibytes(total)}")
+
+
+def _left_by(limit: int | None, kind: str, total: int) -> Derived | None:
+    """Bytes under a control group's limit; None where it limits nothing."""
+    if limit is None or (total and limit >= total):
+        return None
+    margin = max(limit // MARGIN_SHARE, MARGIN_BYTES)
+    left = max(limit - margin, limit // 2)
+    return Derived(left, f"{mebibytes(limit - left)} under the control group's {kind}, {mebibytes(limit)}")
 
 
 def _at(celsius: float) -> str:

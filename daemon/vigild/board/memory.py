@@ -129,6 +129,11 @@ class MemoryReader:
         self._group: Group | None = None
         self._own = False
         """The group holds the daemon and nothing else, so that what is charged to it is the daemon's."""
+        self._visited = False
+        """At the last exact count somebody else was in it, and before that nobody: systemd runs ExecReload= in it."""
+        self._beyond = 0
+        """What is charged to it less what its processes hold: page tables, sockets, files in memory."""
+        self._total = board.memory_bytes
         self._memory = Memory()
         self._woken = False
 
@@ -147,20 +152,38 @@ class MemoryReader:
         how = self._pace.due(now_ns, pids.values())
         if how is None:
             return self._memory
-        if how == "exact":
-            self._find_group(pids)
+        if how == "exact" or self._visited:
+            self._find_group(pids, lasting=how == "exact")
         usage = self._processes.exact(pids) if how == "exact" else self._processes.estimate(pids)
-        self._memory = self._put_together(usage, estimated=how == "estimate")
+        self._memory = self._put_together(usage, pids, estimated=how == "estimate")
         self._pace.counted(now_ns, how, pids.values(), self._memory.used_bytes, budget)
         return self._memory
 
-    def _find_group(self, pids: Mapping[str, int]) -> None:
-        self._group = self._board.group()
-        self._own = self._group is not None and self._group.holds_only(set(pids.values()), self._proc)
+    def _find_group(self, pids: Mapping[str, int], lasting: bool) -> None:
+        """`lasting`: whoever is in it for the second time stays. Else another source for a few seconds would make the
+        daemon look smaller and then larger, and lose its counters."""
+        before, self._group = self._group, self._board.group()
+        if self._group is None:
+            self._own = self._visited = False
+        elif self._group.holds_only(set(pids.values()), self._proc):
+            self._own, self._visited = True, False
+        elif lasting:
+            self._visited = self._own and not self._visited and before is not None and before.path == self._group.path
+            self._own = self._visited
 
-    def _put_together(self, usage: Usage, estimated: bool) -> Memory:
+    def _charged(self, usage: Usage) -> int | None:
+        if self._group is None or not self._own:
+            return None
+        if self._visited:
+            return usage.total_bytes + self._beyond
+        charged = self._group.used()
+        if charged is not None:
+            self._beyond = charged - usage.total_bytes
+        return charged
+
+    def _put_together(self, usage: Usage, pids: Mapping[str, int], estimated: bool) -> Memory:
         group = self._group
-        charged = group.used() if group is not None and self._own else None
+        charged = self._charged(usage)
         swapped = group.swap if group is not None and self._own else None
         stall, stall_source = self._pressure()
         woken, self._woken = self._woken, False
@@ -170,11 +193,13 @@ class MemoryReader:
         return Memory(
             used_bytes=usage.total_bytes if charged is None else charged,
             source=source,
-            estimated=estimated and charged is None,
+            estimated=(estimated and charged is None) or self._visited,
             processes=usage.processes,
+            pids={name: pids[name] for name in usage.processes},
             swap_bytes=self._processes.swap_bytes if swapped is None else swapped,
             limit_bytes=limit,
             available_bytes=None if available is None else available * 1024,
+            total_bytes=self._total,
             pressure_percent=stall.percent if stall else None,
             pressure_stall_us=stall.total_us if stall else None,
             pressure_source=stall_source,

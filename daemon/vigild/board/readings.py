@@ -64,15 +64,20 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Compare with `budgets.memory`."""
     source: MemorySource = "pss"
     estimated: bool = False
-    """Between two exact counts: the last one, moved on by what the processes' own pages grew since."""
+    """Between two exact counts, or while another process is in the control group for a moment: the last count, moved
+    on by what the processes grew since."""
     processes: dict[str, int] = {}
     """By the names the processes were given; always of the processes, also where `source` is "cgroup"."""
+    pids: dict[str, int] = {}
+    """The process that each of them was."""
     swap_bytes: int = 0
     """Of the daemon, swapped out; not in `used_bytes`."""
     limit_bytes: int | None = None
     """The lowest memory.high or memory.max of its control group and those above; None: the kernel sets none."""
     available_bytes: int | None = None
     """MemAvailable of the whole board; None where it cannot be read."""
+    total_bytes: int = 0
+    """MemTotal of the whole board; 0 where it cannot be read."""
     pressure_percent: float | None = None
     """0..100: share of the last ten seconds in which something waited for memory (PSI, "some avg10")."""
     pressure_stall_us: int | None = None

@@ -67,6 +67,8 @@ class Sensors:
         self.root = root
         self.found: dict[str, Sensor] = {}
         """By name. The name of a zone is its type; the second one of a type has its number too."""
+        self.searches = 0
+        """How often they were looked for."""
         self._alarms: list[tuple[str, Folder, File[int]]] = []
         self._over_current = OverCurrent()
         self._known: dict[str, Sensor] = {}
@@ -78,6 +80,7 @@ class Sensors:
 
     def find(self) -> None:
         """Look for sensors (again)."""
+        self.searches += 1
         self.found = {}
         for sensor in sensors(self.root):
             label = sensor.label()

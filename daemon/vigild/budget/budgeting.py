@@ -38,6 +38,8 @@ twice as long each time: its file may be gone."""
 
 HUB = "hub"
 """The process that cannot be recycled, by its name in the memory readings."""
+CAMERA, NEXT = "camera.", ".next"
+"""How the process of one camera begins and that of a detector's successor ends (`Fleet.processes`)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ def step(
         actions.append(_quiet_told(settings.quiet, quiet, settings.temperature))
     state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
     if fresh and settings.memory is not None:
-        usage = _usage(readings)
+        usage = _usage(readings, cameras)
         variants = len(_by_memory(points)) if "variant" in settings.give_up else 1
         memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now, variants)
         state = msgspec.structs.replace(state, memory=memory)
@@ -171,17 +173,30 @@ def _quiet_told(known: Quiet | None, now_active: Quiet | None, usual: float | No
     return Move(kind="quiet_begins", reason=f"quiet hours until {schedule.told(now_active.end)}: {what}")
 
 
-def _usage(readings: Readings) -> memory_governor.Usage:
+def _usage(readings: Readings, cameras: Sequence[Camera]) -> memory_governor.Usage:
     memory = readings.memory
     events = memory.events
+    workers = {name: held for name, held in memory.processes.items() if name != HUB and not _is_next(name)}
+    opened = frozenset(camera.name for camera in cameras)
+    # Detectors take a ring from each camera; and all cameras may share one process.
+    sources = {name: opened & {name.removeprefix(CAMERA)} if name.startswith(CAMERA) else opened for name in workers}
     return memory_governor.Usage(
         used_bytes=memory.used_bytes,
-        workers={name: held for name, held in memory.processes.items() if name != HUB},
-        stall_percent=memory.pressure_percent or 0.0,
+        workers=workers,
+        pids=memory.pids,
+        sources=sources,
+        available_bytes=memory.available_bytes,
+        total_bytes=memory.total_bytes,
+        stall_percent=memory.pressure_percent,
         woken=memory.woken,
-        high_events=events.high if events is not None else 0,
-        max_events=events.max if events is not None else 0,
+        high_events=events.high if events is not None else None,
+        max_events=events.max if events is not None else None,
     )
+
+
+def _is_next(name: str) -> bool:
+    """One that is not yet in service cannot be recycled: it takes the other's place, or is ended, by itself."""
+    return not name.startswith(CAMERA) and name.endswith(NEXT)
 
 
 def unit(point: OperatingPoint) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 
 from vigild import log, stdio
 from vigild.board.board import Board
-from vigild.board.budgets import Budgets, resolve
+from vigild.board.budgets import InForce
 from vigild.board.pressure import PressureWatch
 from vigild.board.reader import BoardReader
-from vigild.config.schema import BudgetConfig, Config
+from vigild.config.schema import Config
 from vigild.fleet import events, orphans
 from vigild.fleet.clock import LoopClock
 from vigild.fleet.process import Processes, running_pids
@@ -115,8 +115,7 @@ class _Daemon:
         self._board = Board(sysfs_root)
         self._reader = BoardReader(self._board)
         self._pressure = PressureWatch.of(os.environ)
-        self._budgets: tuple[BudgetConfig, Budgets] | None = None
-        """In force, and what they were worked out from."""
+        self._budgets = InForce(self._board)
         self._orphans = orphans.Orphans()
         self._tasks: set[asyncio.Task[None]] = set()
         self._learned = Learned(sysfs_root)
@@ -296,13 +295,13 @@ class _Daemon:
 
     def _read(self, now_ns: int) -> None:
         """The board, each of its sensors at its own pace."""
-        configured = self._hub.config.budget
-        if self._budgets is None or self._budgets[0] is not configured:
-            self._budgets = configured, resolve(configured, self._board)
-        self._reader.budgets = budgets = self._hub.in_force(self._budgets[1])
+        budgets, changed = self._budgets.follow(self._hub.config.budget, self._hub.readings)
+        self._reader.budgets = budgets = self._hub.in_force(budgets)
         readings = self._reader.read(now_ns, {"hub": os.getpid(), **self._hub.fleet.processes()})
         if readings is not self._hub.readings or budgets != self._hub.budgets:
             self._hub.read(readings, budgets)
+        for sentence in changed:
+            self._hub.happened(events.Noticed(kind="budget", reason=sentence))
 
     def _memory_is_short(self, loop: asyncio.AbstractEventLoop, watch: PressureWatch) -> None:
         """systemd's watch woke us: count now, not when it would be due."""
