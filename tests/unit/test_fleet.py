@@ -548,6 +548,28 @@ def test_a_point_of_the_budgets_that_is_refused_is_not_started_later() -> None:
     assert "was refused, what runs stays" in (world.told("budget_refused")[0].reason or "")
 
 
+def test_what_a_lighter_variant_sees_is_degraded_until_the_wanted_one_serves_again() -> None:
+    world = serving()
+    keeper, config = world.hub.keeper, world.hub.config
+    wanted = OperatingPoint(variant=config.model.variant, threads=config.model.threads)
+    keeper._points = [wanted]
+
+    def moved_to(point: OperatingPoint) -> None:
+        keeper._carry_out(UsePoint(point=point), config)
+        world.run(0.1)
+        world.gives(detector=world.detectors()[-1])
+
+    assert world.status() == "ok"
+    moved_to(OperatingPoint(variant="lighter", threads=2))
+    assert world.status() == "degraded"
+    keeper._carry_out(UsePoint(point=wanted), config)
+    world.gives()
+    assert world.status() == "degraded", "the lighter one still serves"
+    world.run(0.1)
+    world.gives(detector=world.detectors()[-1])
+    assert world.status() == "ok"
+
+
 def test_a_detector_that_leaks_is_followed_by_another_without_a_gap_where_both_have_room() -> None:
     world = serving()
     keeper, config, leaking = world.hub.keeper, world.hub.config, world.detector()

@@ -58,6 +58,8 @@ class Detectors:
         self.takeovers: list[Takeover] = []
         self.model: ModelReady | None = None
         """What was in service last, from the first that got ready on."""
+        self.lowered = False
+        """A budget has them run less than is wanted: a lighter variant, fewer threads."""
         self._clock = clock
         self._starter = starter
         self._emit = emit
@@ -146,7 +148,9 @@ class Detectors:
 
     @property
     def at_full_strength(self) -> bool:
-        """All of them run, on the best rung of their ladders."""
+        """All of them run, what is wanted, on the best rung of their ladders."""
+        if self.lowered:
+            return False
         for slot in self.slots:  # asked for each result: a loop is half the price of all()
             if slot.process is None or slot.ready is None or slot.down or slot.ladder.lowered:
                 return False

@@ -74,7 +74,7 @@ class BudgetKeeper:
     def model_taken(self, ready: ModelReady, config: Config) -> None:
         """A detector serves. Unless it is the budgets' doing, it is what is wanted from now on."""
         if self._asked:
-            self._point = None
+            self._point, self._fleet.detectors.lowered = None, False
         elif self._moving or self._point is not None:
             return
         self._points = _points(ready, config)
@@ -181,6 +181,8 @@ class BudgetKeeper:
                 self._point = before  # what runs stays, and so does what is started again
                 reason = f"the budgets' move to {point} was refused, what runs stays: {outcome}"
                 self._emit(events.Noticed(kind="budget_refused", reason=reason))
+            else:
+                self._fleet.detectors.lowered = not full
 
         self._fleet.replace(self.operating(config.model), done)
 
