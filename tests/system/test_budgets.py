@@ -208,6 +208,39 @@ def test_a_lighter_variant_takes_over_in_the_heat_and_the_better_one_after_it(tm
     assert {message["status"] for message in results if message["variant"] == lighter.variant} == {"degraded"}
 
 
+def falls(reason: str) -> bool:
+    rates = re.match(r"from ([0-9.]+) to ([0-9.]+) fps", reason)
+    return rates is not None and float(rates[2]) < float(rates[1])
+
+
+def test_the_hottest_of_two_sensors_vanishes_and_that_is_no_permission(tmp_path: Path, model: Path) -> None:
+    zones = {"cpu-thermal": 0.0, "gpu-thermal": 6.0}
+    config = one_camera(model, BUDGET.replace('"2 s"', '"4 s"'))  # a dwell in which there is time for what follows
+    with (
+        Loop(WARM - zones["gpu-thermal"], tmp_path, tmp_path / "v.sock", zones) as board,
+        Daemon(tmp_path, config, "--sysfs-root", str(board.root)) as daemon,
+    ):
+        client = Watcher(daemon)
+        client.until(governed)
+        assert all("gpu-thermal" in reason for reason in client.moves()), client.moves()
+        # It warms, and something is given up for that: nothing is to be raised for a dwell, and then it cannot be seen.
+        told = len(client.seen)
+        board.change(room=WARM)
+        client.until(lambda m: m.get("kind") == "budget" and "gpu-thermal" in m["reason"] and falls(m["reason"]), told)
+        limit = daemon.status()["health"]["cameras"]["front"]["max_fps"]
+        board.change(gone=["gpu-thermal"])
+        gone = len(client.seen)
+        longer(board, 8)
+        limits = [cap(message) for message in client.seen[gone:] if message["type"] == "health"]
+        assert None not in limits and max(filter(None, limits)) <= limit, (limit, limits, client.moves(gone))
+        client.until(lambda m: m.get("kind") == "budget" and "gpu-thermal cannot be read" in m["reason"], gone)
+        assert daemon.status()["health"]["budget"]["moves"]["sensor_lost"] == 1
+        # It comes back, and the heat has gone: so is all the work.
+        board.change(gone=[], room=COLD)
+        client.until(lambda m: m.get("kind") == "budget" and "gpu-thermal can be read again" in m["reason"], gone)
+        client.until(full, gone)
+
+
 def test_a_budget_set_while_running_acts_at_once(tmp_path: Path, model: Path, board: Loop) -> None:
     config = one_camera(model, '[budget]\ntemperature = "90 °C"\n')
     with Daemon(tmp_path, config, "--sysfs-root", str(board.root)) as daemon:
