@@ -6,4 +6,6 @@
 `controllers`  the governor, and the three it is compared with
 `drive`        one controller on one board through one scenario, and the figures of it
 `leaks`        the memory of workers, and who holds it
+`live`         a board by the real clock, warmed by the CPU time that a command takes
+`loop`         the same, warmed by the frames that a running daemon infers
 """

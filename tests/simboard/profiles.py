@@ -67,6 +67,21 @@ PI5_FAN = Physics(
     budget=77.5, fan=((50.0, 4.2), (60.0, 3.4), (67.5, 2.9), (75.0, 2.4)),
 )  # fmt: skip
 
+SMALL = Physics(
+    name="small",
+    idle_watts=3.0, work_watts=6.0, chip_idle_watts=1.5,
+    r_board=6.0, c_board=1.7, r_die=2.0, c_die=1.25,
+    cores=2, cpu_s=1 / 20,
+    points=(
+        OperatingPoint(variant="int8-256", threads=2, delegate="xnnpack", capacity_fps=200.0),
+        OperatingPoint(variant="int8-192", threads=1, delegate="xnnpack", cost=0.4, capacity_fps=300.0),
+    ),
+    lag_s=0.5, sensor_step=0.1, noise=0.1, budget=60.0,
+)  # fmt: skip
+"""No board that there is: it takes 10 s where others take minutes, for a test of the running daemon has to wait for it.
+The governor counts in real seconds, so it is the board that has to be quick, not its clock. The die takes some seconds
+as others do."""
+
 PROFILES = {"pi4": PI4_BARE, "pi4-case": PI4_CASE, "pi5": PI5_BARE, "pi5-fan": PI5_FAN}
 
 

@@ -4,8 +4,9 @@
 
 Soft limit: caches are trimmed and queues kept short; if that is not enough (the hard limit, or the kernel still says
 that memory is short) and no worker is to blame, a lighter variant. Hard limit: the worker that grew most since it
-settled is recycled. Both limits are asked of what the memory will be REACT_S from now by the workers' own slopes, so that a leak is ended before it reaches the budget; and a worker
-that has leaked for a while is recycled while there is still room for its successor beside it.
+settled is recycled. Both limits are asked of what the memory will be REACT_S from now by the workers' own slopes, so
+that a leak is ended before it reaches the budget; and a worker that has leaked for a while is recycled while there is
+still room for its successor beside it.
 
 What a worker needs is learned, not assumed: a process, or a process that opens its first source, loads and then has its
 size. One that was recycled and comes back to more than its predecessor's size, and stays there, has that size from then
