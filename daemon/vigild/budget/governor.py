@@ -241,7 +241,7 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
         lower = used + (target - foretold) / weak
     elif with_more < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
         upper = state.load + min((target - with_more) / strong, RAISE_PART * full)
-    elif state.sensing.celsius is not None and state.sensing.celsius < plan.celsius - plan.hysteresis:
+    elif not coming and not over and seen.celsius < plan.celsius - plan.hysteresis:
         # What was learned forbids it and the board does not: a little, and it will be seen.
         upper = state.load + COLD_PART * full
     return min(max(lower, 0.0), most), min(upper, most), over
