@@ -14,7 +14,7 @@ from vigild.board.readings import Memory, MemoryEvents, Readings
 from vigild.budget import budgeting, memory_governor
 from vigild.budget.actions import Action, Move, Recycle, Trim
 from vigild.budget.budgeting import Settings
-from vigild.budget.memory_governor import Usage
+from vigild.budget.memory_governor import Sources, Usage
 from vigild.budget.operating_points import Camera
 
 HOUR = 3600.0
@@ -124,7 +124,7 @@ class Fleet:
         self.state = memory_governor.State()
         self.born = dict.fromkeys(workers, 0.0)
         self.pids = {name: at for at, name in enumerate(workers)}
-        self.sources: dict[str, frozenset[str]] = {}
+        self.sources: dict[str, Sources] = {}
         self.recycled: list[tuple[float, str]] = []
         self.moves: list[Move] = []
         self.peak = 0
@@ -159,7 +159,7 @@ def test_a_camera_whose_source_comes_late_is_no_leak() -> None:
     opened = 600.0
     fleet = Fleet(128, detector=loads(52), front=lambda age, now: 30 if now < opened else 30 + 25 * min(age, 1.0))
     fleet.run(opened)
-    fleet.sources = {"front": frozenset({"front"})}
+    fleet.sources = {"front": {"front": (1280, 720)}}
     fleet.run(HOUR)
     assert fleet.recycled == []
 
@@ -173,8 +173,8 @@ def test_nor_is_one_whose_source_was_away_or_that_a_client_had_paused(seconds: i
         return 55 if now < 300 else 35 if now < back else 35 + 20 * min((now - back) / seconds, 1.0)
 
     fleet = Fleet(128, detector=loads(52), front=front)
-    for second, sources in ((20, {"front"}), (300, {"front"}), (int(back), ()), (3600, {"front"})):
-        fleet.sources = {"front": frozenset(sources)}
+    for second, cameras in ((20, ["front"]), (300, ["front"]), (int(back), []), (3600, ["front"])):
+        fleet.sources = {"front": dict.fromkeys(cameras, (1280, 720))}
         fleet.run(second - fleet.now)
     assert fleet.recycled == []
 
@@ -195,7 +195,7 @@ def test_nor_is_a_heavier_model_that_takes_over() -> None:
 
 
 def test_a_worker_that_comes_back_to_what_it_held_has_that_size() -> None:
-    """A camera that was configured larger: nobody says so. It is started anew, which frees nothing, once."""
+    """Whatever it was that nobody told. It is started anew, which frees nothing, once."""
     fleet = Fleet(128, detector=loads(52), front=lambda age, now: 30 if now < 100 else 30 + 25 * min(age / 3, 1.0))
     fleet.run(HOUR)
     assert len(fleet.recycled) <= 1
@@ -242,11 +242,24 @@ def test_one_that_fills_its_caches_and_rests_below_the_budget_is_let_be() -> Non
     assert len(fleet.recycled) <= 1 and fleet.peak <= fleet.budget
 
 
+def test_nor_is_a_camera_whose_frames_become_larger() -> None:
+    """Configured so, or a stream that changes: slowly enough to look like a leak, and nearly all that there is."""
+    fleet = Fleet(128, detector=loads(48), front=lambda age, now: 30 + 31 * max(0.0, min((now - 600) / 12, 1.0)))
+    for second, size in ((600, (640, 480)), (3600, (1920, 1080))):
+        fleet.sources = {"front": {"front": size}}
+        fleet.run(second - fleet.now)
+    assert fleet.recycled == []
+    fleet.sources = {}
+    untold = Fleet(128, detector=loads(48), front=lambda age, now: 30 + 31 * max(0.0, min((now - 600) / 12, 1.0)))
+    untold.run(HOUR)
+    assert untold.recycled, "what the size is told for"
+
+
 def test_a_leak_with_each_reopened_source_is_one() -> None:
     """Only the first time that a process opens a source it may grow for it."""
     fleet = Fleet(128, detector=loads(40), front=lambda age, _: 30 + age / 20)
     for at in range(720):
-        fleet.sources = {"front": frozenset([{"front"}, (), {"back"}][at % 3])}
+        fleet.sources = {"front": dict.fromkeys([["front"], [], ["back"]][at % 3], (1280, 720))}
         fleet.run(5)
     assert {name for _, name in fleet.recycled} == {"front"} and fleet.peak <= fleet.budget
 

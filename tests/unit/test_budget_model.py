@@ -63,6 +63,27 @@ def test_before_anything_was_seen_it_is_not_sure_and_says_so() -> None:
     assert "not learned well yet" in text
 
 
+@pytest.mark.parametrize("jump", [10.0, 20.0, 45.0])
+def test_a_die_that_answers_at_once_is_taken_for_neither_a_fan_nor_a_furnace(jump: float) -> None:
+    """The first work of all on a board that follows faster than any time constant that is considered."""
+    model = thermal_model.begin(UNIT, 20.0, 40.0)
+    for second in range(600):
+        model = thermal_model.learn(model, 40.0 + jump + 0.2 * (second % 2), 20.0, 1.0)
+    belief = thermal_model.believe(model)
+    assert 0.6 * jump <= belief.die_gain * 20.0 <= 1.5 * jump
+
+
+def test_what_warms_the_board_while_work_is_given_up_for_it_teaches_nothing() -> None:
+    """Another program: the load goes down, the temperature up all the same."""
+    belief, model = measured(PROFILES["pi4"])
+    celsius, load = model.celsius, 18.0
+    for second in range(30):
+        load = max(load - 1.0, 6.0)
+        celsius += 1.5 * math.exp(-second / 5)
+        model = thermal_model.learn(model, celsius, load, 1.0)
+    assert thermal_model.believe(model).die_gain == pytest.approx(belief.die_gain, rel=0.15)
+
+
 def test_what_a_fan_is_worth_is_told() -> None:
     belief, _ = measured(PROFILES["pi5"], room=30.0)
     text = thermal_model.describe(belief, 75.0, 1.0, "int8-300 on 4 threads", 40.0)

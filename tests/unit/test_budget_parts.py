@@ -18,6 +18,8 @@ from vigild.budget.from_profile import assumed, operating_points
 from vigild.budget.operating_points import GIVE_UP, Camera, Ladder, OperatingPoint, build, changes_place, place
 from vigild.budget.schedule import Quiet
 from vigild.budget.shares import FPS_STEP, divide
+from vigild.budget.summary import summary
+from vigild.budget.summary import warming as warming_of
 from vigild.catalogue.profile import Accuracy, Row
 
 POINTS = (
@@ -293,10 +295,10 @@ def test_hot_it_caps_then_takes_a_lighter_point_then_holds_cameras() -> None:
     last = limits_of(found)
     assert all(limit.holds == ("governor",) and limit.max_fps is None for limit in last.cameras)
     assert last.degraded.startswith("paused")
-    summary = budgeting.summary(rig.state, SETTINGS)
-    assert summary.degraded.startswith("paused")
-    assert summary.moves["step_down"] >= 3
-    assert summary.moves["rate_cut"] >= 1
+    told = summary(rig.state, SETTINGS)
+    assert told.degraded.startswith("paused")
+    assert told.moves["step_down"] >= 3
+    assert told.moves["rate_cut"] >= 1
 
 
 def test_quiet_hours_are_a_hold_and_a_cap_like_others_and_are_undone() -> None:
@@ -394,11 +396,9 @@ def test_what_is_learned_is_told_for_a_frame_of_the_point_in_force() -> None:
     rig = Rig()
     rig.step(60.0, seconds=30)
     belief = rig.state.heat.belief if rig.state.heat is not None else None
-    warming = budgeting.summary(rig.state, SETTINGS).warming
+    warming = summary(rig.state, SETTINGS).warming
     assert warming is not None and belief is not None
     assert (warming.die_seconds, warming.board_seconds) == (belief.die_s, belief.board_s)
     assert warming.die_celsius_per_fps + warming.board_celsius_per_fps == pytest.approx(belief.gain)
-    assert budgeting.warming(belief, 0.4).celsius_per_fps_deviation == pytest.approx(
-        0.4 * warming.celsius_per_fps_deviation
-    )
+    assert warming_of(belief, 0.4).celsius_per_fps_deviation == pytest.approx(0.4 * warming.celsius_per_fps_deviation)
     assert not warming.sure

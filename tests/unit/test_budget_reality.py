@@ -17,6 +17,7 @@ from vigild.budget.budgeting import Settings
 from vigild.budget.carried import Carried
 from vigild.budget.from_profile import assumed
 from vigild.budget.operating_points import Camera, OperatingPoint
+from vigild.budget.summary import summary
 
 NOON = 12 * 60
 SETTINGS = Settings(temperature=75.0, memory=None)
@@ -319,14 +320,14 @@ def test_for_memory_a_variant_gives_way_to_one_that_takes_less_and_that_is_told(
     assert move.reason == "large on 4 threads becomes small on 4 threads: memory 99 MiB, budget 100 MiB"
     limits = [action for action in found if isinstance(action, Limits)][-1]
     assert limits.cameras[0].max_fps is None
-    assert budgeting.summary(state, settings).degraded == (
+    assert summary(state, settings).degraded == (
         "15.0 of 15.0 fps, small on 4 threads instead of large on 4 threads: the memory budget leaves no room for more"
     )
     found.clear()
     run(range(200, 1400), 40)
     assert [action.point for action in found if isinstance(action, UsePoint)] == [LARGE]
     assert [action.kind for action in found if isinstance(action, Move)] == ["step_up"]
-    assert not budgeting.summary(state, settings).degraded
+    assert not summary(state, settings).degraded
 
 
 def test_where_the_wanted_variant_takes_least_nothing_heavier_comes() -> None:

@@ -17,6 +17,7 @@ from vigild.board.readings import Readings
 from vigild.budget import budgeting, thermal_model
 from vigild.budget.operating_points import Camera as BudgetCamera
 from vigild.budget.operating_points import OperatingPoint
+from vigild.budget.summary import summary
 from vigild.tune import course as of_course
 from vigild.tune.course import Course, Plan, Result, Seen
 
@@ -123,12 +124,9 @@ def test_a_daemon_begins_having_learned() -> None:
     readings = Readings(at_ns=1, temperatures={"cpu-thermal": 50.0}, counted=("cpu-thermal",))
     for kept, known in ((result.model, True), (None, False)):
         state, _ = budgeting.step(budgeting.begin(kept), limits, [camera], points, readings, 0, 1.0)
-        summary = budgeting.summary(state, limits)
-        assert (
-            summary.warming is not None
-            and summary.warming.sure == known
-            and ("not learned well yet" in summary.board) != known
-        )
+        told = summary(state, limits)
+        assert told.warming is not None and told.warming.sure == known
+        assert ("not learned well yet" in told.board) != known
 
 
 @pytest.mark.parametrize("key", BARE)

@@ -1,6 +1,7 @@
 """Decides how much work a board may do, so that it stays below a temperature and a number of bytes.
 
 `budgeting`         all of it in one call: the hub's way in
+`summary`           what there is to tell of it
 `governor`          heat: the rate, and the ladder below it; `climbing` is that ladder up and down, and
                     `governor_state` what goes in, is remembered and comes out
 `memory_governor`   memory: trim, a lighter variant, a worker started anew

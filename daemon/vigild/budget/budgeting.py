@@ -7,8 +7,8 @@
 
 Two governors decide, of heat (`governor`) and of memory (`memory_governor`), within what the schedule leaves
 (`schedule`). This module shows each what concerns it, divides the rate among the cameras, and says only what has
-changed: `Limits` and `UsePoint` come when they differ from the last ones, and each replaces them whole. `summary`
-is for health and status, `state.heat.model` for the state folder.
+changed: `Limits` and `UsePoint` come when they differ from the last ones, and each replaces them whole. `summary` makes
+of the state what health and status tell; `state.heat.model` is for the state folder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from vigild.board.readings import Readings
-from vigild.budget import carried, governor, memory_governor, schedule, shares, thermal_model
+from vigild.budget import carried, governor, memory_governor, schedule, shares
 from vigild.budget.actions import Action, CameraLimit, Holder, Limits, Move, UsePoint
 from vigild.budget.carried import Carried
 from vigild.budget.deciding import Deciding, decide
-from vigild.budget.operating_points import GIVE_UP, Camera, Means, OperatingPoint, build
+from vigild.budget.operating_points import (
+    GIVE_UP,
+    Camera,
+    Means,
+    OperatingPoint,
+    build,
+    memory_steps,
+    within_memory,
+)
 from vigild.budget.schedule import Quiet
 from vigild.budget.thermal_model import ThermalModel
 from vigild.figures import mebibytes
@@ -85,39 +93,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Moves by kind, since the start."""
 
 
-class Warming(msgspec.Struct, frozen=True, kw_only=True):
-    """How the board warms, as far as it is learned: a thermal resistance and two time constants. Without a wattmeter
-    the resistance is known in °C for a frame a second (of the point in force), not in K/W."""
-
-    rest_celsius: float
-    """°C that the sensor would show without this work."""
-    die_celsius_per_fps: float
-    die_seconds: float
-    """Time constant of what comes within seconds."""
-    board_celsius_per_fps: float
-    board_seconds: float
-    """Time constant of what comes within minutes."""
-    celsius_per_fps_deviation: float
-    """Standard deviation of the two gains' sum."""
-    sure: bool
-    """False: a careful guess as yet."""
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """For health, status and `vigild sensors --model`."""
-
-    degraded: str
-    """What is given up and why; empty while nothing is."""
-    point: str
-    moves: Mapping[str, int]
-    reduced: bool = False
-    """A lighter model serves than is wanted, or one with fewer threads."""
-    board: str = ""
-    """What this board could hold for ever, in words; empty while nothing is known."""
-    warming: Warming | None = None
-    """None while nothing is known."""
-
-
 def begin(kept: ThermalModel | None = None) -> State:
     """`kept`: what was learned in an earlier run."""
     return State(kept=kept)
@@ -148,7 +123,7 @@ def step(
     state = msgspec.structs.replace(state, quiet=quiet is not None, read_at_ns=readings.at_ns)
     if fresh and settings.memory is not None:
         usage = _usage(readings, cameras)
-        variants = len(_by_memory(points)) if "variant" in settings.give_up else 1
+        variants = len(memory_steps(points)) if "variant" in settings.give_up else 1
         memory, of_memory = memory_governor.step(state.memory, usage, settings.memory, now, variants)
         state = msgspec.structs.replace(state, memory=memory)
         actions += of_memory
@@ -177,9 +152,12 @@ def _usage(readings: Readings, cameras: Sequence[Camera]) -> memory_governor.Usa
     memory = readings.memory
     events = memory.events
     workers = {name: held for name, held in memory.processes.items() if name != HUB and not _is_next(name)}
-    opened = frozenset(camera.name for camera in cameras)
+    opened = {camera.name: camera.size for camera in cameras}
     # Detectors take a ring from each camera; and all cameras may share one process.
-    sources = {name: opened & {name.removeprefix(CAMERA)} if name.startswith(CAMERA) else opened for name in workers}
+    sources = {
+        name: {own: opened[own]} if (own := name.removeprefix(CAMERA)) in opened and name.startswith(CAMERA) else opened
+        for name in workers
+    }
     return memory_governor.Usage(
         used_bytes=memory.used_bytes,
         workers=workers,
@@ -225,7 +203,7 @@ def _heat(
     measured = sum(camera.measured_fps for camera in cameras)
     if fresh:
         state = msgspec.structs.replace(state, carried=_follow(state, wanted, point, points[0], measured))
-    fitting = _after_memory(points, state.memory.lighter)
+    fitting = within_memory(points, state.memory.lighter)
     ladder = build(fitting, wanted, settings.give_up, settings.min_fps, state.carried.fps)
     whole = ladder if fitting[0] is points[0] else build(points, wanted, settings.give_up, settings.min_fps)
     celsius = _least(settings.temperature, quiet.temperature if quiet is not None else None)
@@ -352,30 +330,6 @@ def _within(camera: Camera, quiet: Quiet | None) -> Camera:
     return msgspec.structs.replace(camera, wanted_fps=most)
 
 
-LESS_MEMORY = 0.97
-"""A variant that takes more than this part of another's memory saves nothing that shows."""
-
-
-def _by_memory(points: Sequence[OperatingPoint]) -> list[int]:
-    """Bytes of the wanted variant, and of those that take less, each less than the one before."""
-    held = {point.variant: point.memory_bytes for point in reversed(points)}
-    steps = [held[points[0].variant]] if points else []
-    for size in sorted(held.values(), reverse=True):
-        if 0 < size < LESS_MEMORY * steps[-1]:
-            steps.append(size)
-    return steps
-
-
-def _after_memory(points: Sequence[OperatingPoint], lighter: int) -> Sequence[OperatingPoint]:
-    """Without the variants that memory is too short for: those that take more than the `lighter`-th step down."""
-    steps = _by_memory(points)
-    if lighter <= 0 or len(steps) < 2:
-        return points
-    most = steps[min(lighter, len(steps) - 1)]
-    held = {point.variant: point.memory_bytes for point in reversed(points)}
-    return [point for point in points if 0 < held[point.variant] <= most]
-
-
 def _memory_told(readings: Readings, settings: Settings) -> str:
     return f"memory {mebibytes(readings.memory.used_bytes)}, budget {mebibytes(settings.memory or 0)}"
 
@@ -408,43 +362,3 @@ def _counted(state: State, actions: Sequence[Action]) -> State:
         if isinstance(action, Move):
             counts[action.kind] = counts.get(action.kind, 0) + 1
     return msgspec.structs.replace(state, counts=counts)
-
-
-def summary(state: State, settings: Settings, cameras: Sequence[Camera] = (), reduced: bool = False) -> Summary:
-    """What there is to tell, now. `cameras`: with all that is wanted; `reduced`: see `Summary`."""
-    point = str(state.point) if state.point is not None else ""
-    degraded = _given_up(state, settings, cameras, reduced)
-    told = Summary(degraded=degraded, point=point, moves=state.counts, reduced=reduced)
-    belief = state.heat.belief if state.heat is not None else None
-    if belief is None or settings.temperature is None or state.point is None:
-        return told
-    foreign = state.heat.foreign.load if state.heat is not None else 0.0
-    full = state.plan.ladder.rungs[0].full_fps if state.plan is not None else state.point.capacity_fps
-    board = thermal_model.describe(belief, settings.temperature, state.point.cost, point, full, foreign)
-    return msgspec.structs.replace(told, board=board, warming=warming(belief, state.point.cost))
-
-
-def warming(belief: thermal_model.Belief, cost: float = 1.0) -> Warming:
-    """`cost`: of a frame of the point that is told of, in reference frames."""
-    return Warming(
-        rest_celsius=belief.rest,
-        die_celsius_per_fps=belief.die_gain * cost,
-        die_seconds=belief.die_s,
-        board_celsius_per_fps=belief.board_gain * cost,
-        board_seconds=belief.board_s,
-        celsius_per_fps_deviation=math.hypot(belief.die_deviation, belief.board_deviation) * cost,
-        sure=belief.sure,
-    )
-
-
-def _given_up(state: State, settings: Settings, cameras: Sequence[Camera], reduced: bool) -> str:
-    """What the governor gives up, and what it does not know of: quiet hours' cap."""
-    parts = [state.limits.degraded] if state.limits is not None and state.limits.degraded else []
-    quiet = settings.quiet if state.quiet else None
-    if quiet is not None and quiet.max_fps is not None and not quiet.pause:
-        capped = any(camera.wanted_fps is None or camera.wanted_fps > quiet.max_fps for camera in cameras)
-        if capped:
-            parts.append(f"at most {quiet.max_fps:g} fps a camera: {schedule.until(quiet)}")
-    if reduced and not parts:
-        parts.append("a lighter model than is wanted, until that one is loaded")
-    return "; ".join(parts)

@@ -279,7 +279,7 @@ def _moves(before: State, fitted: State, after: State, plan: Plan, cause: str) -
         moved = after.rung - fitted.rung
         down = moved > 0 if moved else new.point.cost < old.point.cost or len(new.without) > len(old.without)
         change = words.rung_change(ladder, old, new)
-        if after.rate != fitted.rate:
+        if abs(after.rate - fitted.rate) > climbing.CHANGE_PART * fitted.rate:
             change = f"{change}, {rates}"
         reason = f"{change}: {cause if moved or not plan.refit else plan.refit}"
         moves.append(Move(kind="step_down" if down else "step_up", reason=reason))

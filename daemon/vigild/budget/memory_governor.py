@@ -66,6 +66,10 @@ CALM_S = 300.0
 """Below the soft limit for so long, the heavier variant is tried again."""
 
 
+Sources = Mapping[str, tuple[int, int] | None]
+"""Cameras, and the size of their frames: in another one a process needs other buffers."""
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted."""
 
@@ -74,7 +78,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """By name, of those that can be recycled: without the hub."""
     pids: Mapping[str, int] = {}
     """The process of each; where it is not told, one that is much smaller than before is taken for a new one."""
-    sources: Mapping[str, frozenset[str]] = {}
+    sources: Mapping[str, Sources] = {}
     """The cameras that each has open now."""
     available_bytes: int | None = None
     total_bytes: int = 0
@@ -121,7 +125,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     """The least since then: what is more than that has grown."""
     pid: int | None = None
-    sources: frozenset[str] = frozenset()
+    sources: Sources = {}
     """Those that the process ever had open: one that is opened again is nothing new, and may leak each time."""
     whole_since: float
     """Since when all of them are open."""
@@ -187,7 +191,7 @@ def step(state: State, usage: Usage, budget: int, now: float, variants: int = 1)
     workers = {
         name: _follow(
             state.workers.get(name), _lately(state.recycled.get(name), now), held, usage.pids.get(name),
-            usage.sources.get(name, frozenset()), now,
+            usage.sources.get(name, {}), now,
         )
         for name, held in usage.workers.items()
     }  # fmt: skip
@@ -229,11 +233,11 @@ def _lately(recycled: Recycled | None, now: float) -> Recycled | None:
 
 
 def _follow(
-    old: Worker | None, before: Recycled | None, held: int, pid: int | None, sources: frozenset[str], now: float
+    old: Worker | None, before: Recycled | None, held: int, pid: int | None, sources: Sources, now: float
 ) -> Worker:
     """One worker, counted again. `before`: the predecessor that was recycled lately."""
     another = old is None or (held < 0.7 * old.held if pid is None or old.pid is None else pid != old.pid)
-    if old is None or another or not sources <= old.sources:
+    if old is None or another or any(old.sources.get(camera, ()) != size for camera, size in sources.items()):
         return Worker(
             since=now,
             at=now,
@@ -241,7 +245,7 @@ def _follow(
             loaded=before.loaded if before is not None else held,
             size=before.loaded if before is not None else held,
             pid=pid,
-            sources=sources if old is None or another else old.sources | sources,
+            sources=sources if old is None or another else {**old.sources, **sources},
             whole_since=now,
             known=before is not None,
             reached=before.reached if before is not None else 0,

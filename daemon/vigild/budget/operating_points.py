@@ -26,7 +26,7 @@ GIVE_UP: tuple[Means, ...] = get_args(Means)
 """All of it, in the order in which it hurts least."""
 
 SAVES = 0.97
-"""A point that takes more than this part of another's cost for a frame saves nothing that shows."""
+"""What takes more than this part of another's cost for a frame, or of its memory, saves nothing that shows."""
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,8 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     measured_fps: float = 0.0
     """Frames a second of it that were inferred lately."""
     pace: Literal["live", "every"] = "live"
+    size: tuple[int, int] | None = None
+    """Width and height of its frames."""
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +212,26 @@ def gone_still(ladder: Ladder, old: Rung) -> set[str]:
     """The cameras that were given up on `old`, of those of this ladder."""
     everything = ladder.rungs[0].cameras
     return set(everything) if old.without and not old.cameras else set(old.without).intersection(everything)
+
+
+def memory_steps(points: Sequence[OperatingPoint]) -> list[int]:
+    """Bytes of the wanted variant, and of those that take less, each less than the one before."""
+    held = {point.variant: point.memory_bytes for point in reversed(points)}
+    steps = [held[points[0].variant]] if points else []
+    for size in sorted(held.values(), reverse=True):
+        if 0 < size < SAVES * steps[-1]:
+            steps.append(size)
+    return steps
+
+
+def within_memory(points: Sequence[OperatingPoint], down: int) -> Sequence[OperatingPoint]:
+    """Without the variants that take more memory than the one `down` steps below the wanted one."""
+    steps = memory_steps(points)
+    if down <= 0 or len(steps) < 2:
+        return points
+    most = steps[min(down, len(steps) - 1)]
+    held = {point.variant: point.memory_bytes for point in reversed(points)}
+    return [point for point in points if 0 < held[point.variant] <= most]
 
 
 UNKNOWN_FPS = 30.0

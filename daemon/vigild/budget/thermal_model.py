@@ -57,6 +57,7 @@ GAIN_VARIANCE = 0.1**2 / 3600
 """Part² a second by which gains wander: a tenth in an hour (dust, a case that was opened)."""
 READING_VARIANCE = 0.1
 """°C²: noise and steps of a sensor."""
+NOISE = math.sqrt(READING_VARIANCE)
 NEWS = 4.0
 """A surprise of so many deviations is not this work's doing: another program, a fan."""
 NEWS_S = 20.0
@@ -244,10 +245,11 @@ def _learn_quick(
     x = ahead[at] - best.mean
     spread = best.p00 + 2 * best.p01 * x + best.p11 * x * x + READING_VARIANCE
     surprise = high - best.offset - best.gain * x
-    # Warmer than foretold while the die follows more work, or cooler while it follows less: that is this work's doing,
-    # and the gain is larger than thought. (Left out as news it would only be learned from the end of it, as smaller.)
+    # While the die follows more work, or less, and does not go the other way, that is this work's doing, however far
+    # from what was thought. (Left out as news it would only be learned from the end of it, as ever smaller.)
     still = load - best.lagged
-    ours = surprise * still > 0 and abs(still) > DIE_MOVED * model.full_load
+    answer = surprise + best.gain * (x - best.lagged + best.mean)
+    ours = abs(still) > DIE_MOVED * model.full_load and answer * math.copysign(1, still) > -NOISE
     news = surprise * surprise > NEWS * NEWS * max(spread, READING_VARIANCE) and not ours
     news_s = NEWS_S if news else max(model.news_s - seconds, 0.0)
     moved = news_s <= 0 and abs(x) > DIE_MOVED * model.full_load

@@ -20,7 +20,7 @@ from vigild.board.budgets import Budgets, resolve
 from vigild.board.reader import BoardReader
 from vigild.board.readings import Frequency, Readings
 from vigild.board.thermal import Trip
-from vigild.budget import budgeting, schedule, thermal_model
+from vigild.budget import schedule, summary, thermal_model
 from vigild.cli.talk import EXIT_FAILED, EXIT_NO_DAEMON, add_socket_argument
 from vigild.client import Client, NoDaemon, ProtocolError, Refused, StatusAnswer
 from vigild.config.load import from_command_line
@@ -219,7 +219,7 @@ def _kept(root: Path, budgets: Budgets) -> tuple[str, Warming | None]:
         return nothing, None
     belief = thermal_model.believe(model)
     words = thermal_model.describe(belief, budgets.temperature, 1.0, model.unit, model.full_load)
-    return words, Warming(**msgspec.structs.asdict(budgeting.warming(belief)))
+    return words, Warming(**msgspec.structs.asdict(summary.warming(belief)))
 
 
 def _settle(board: Board) -> None:

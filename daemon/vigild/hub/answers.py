@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 import vigild
-from vigild.budget.budgeting import Warming
+from vigild.budget.summary import Warming
 from vigild.config.keys import flatten
 from vigild.hub.state import CameraState, Latency, State, WorkerState
 from vigild.ipc.messages import ModelReady, RawDetection

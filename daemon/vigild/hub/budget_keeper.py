@@ -17,7 +17,7 @@ import msgspec
 from vigild import log
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
-from vigild.budget import budgeting, schedule
+from vigild.budget import budgeting, schedule, summary
 from vigild.budget.actions import Action, Limits, Move, Recycle, Trim, UsePoint
 from vigild.budget.from_profile import assumed, operating_points
 from vigild.budget.operating_points import GIVE_UP, OperatingPoint
@@ -105,8 +105,8 @@ class BudgetKeeper:
         return (serves.variant, serves.threads) != (wanted.variant, wanted.threads)
 
     @property
-    def summary(self) -> budgeting.Summary:
-        return budgeting.summary(self._state, self._settings, self._cameras, self.reduced)
+    def summary(self) -> summary.Summary:
+        return summary.summary(self._state, self._settings, self._cameras, self.reduced)
 
     @property
     def learned(self) -> ThermalModel | None:
@@ -257,6 +257,7 @@ def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
         wanted_fps=camera.config.fps or given,
         measured_fps=camera.inferred_rate.per_second(now_ns / 1e9),
         pace=camera.config.pace,
+        size=camera.size,
     )
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from vigild.board.budgets import Budgets
 from vigild.board.readings import Readings
-from vigild.budget.budgeting import Summary
+from vigild.budget.summary import Summary
 from vigild.config.schema import Config
 from vigild.config.source import redact
 from vigild.fleet.camera import Camera, Status
