@@ -299,6 +299,23 @@ def refused(world: World, capsys: pytest.CaptureFixture[str], *arguments: str) -
     return err[0]
 
 
+def test_a_cooler_sensor_does_not_stand_in_for_the_one_that_is_missing(tmp_path: Path) -> None:
+    """Not even in the two seconds until it is known to be lost: that is how the load would run on blind."""
+    zones = tmp_path / "sys/class/thermal"
+    for at, (kind, milli) in enumerate((("cpu-thermal", 74000), ("gpu-thermal", 62000))):
+        zone = zones / f"thermal_zone{at}"
+        zone.mkdir(parents=True)
+        (zone / "type").write_text(f"{kind}\n")
+        (zone / "temp").write_text(f"{milli}\n")
+    thermometer = sustained.Thermometer(tmp_path)
+    assert thermometer.read()[0] == ("cpu-thermal", 74.0)
+    (zones / "thermal_zone0/temp").unlink()
+    assert thermometer.read()[0] is None
+    (zones / "thermal_zone0/temp").write_text("73000\n")
+    assert thermometer.read()[0] == ("cpu-thermal", 73.0)
+    thermometer.close()
+
+
 def test_no_sensor(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     (world.live.root / "sys/class/thermal/thermal_zone0/temp").unlink()
     assert refused(world, capsys).startswith("--sustained needs a temperature sensor, and none of a processor")

@@ -20,8 +20,9 @@ import msgspec
 
 from vigild.board.board import Board
 from vigild.board.firmware import flags_now
-from vigild.board.readings import Hottest
+from vigild.board.readings import Hottest, Readings
 from vigild.budget import budgeting, thermal_model
+from vigild.budget.deciding import Deciding, decide
 from vigild.budget.operating_points import OperatingPoint
 from vigild.catalogue.choose import name
 from vigild.catalogue.profile import ModelProfile, Row, Sustained
@@ -56,21 +57,19 @@ class Thermometer:
 
     def __init__(self, root: Path) -> None:
         self._board = Board(root)
-        self._last = ""
+        self._deciding = Deciding()
 
     def read(self) -> tuple[Hottest | None, frozenset[str]]:
         """(the warmest sensor that the budget is for, what limits the board). None: it cannot be read now."""
         now_ns = time.monotonic_ns()
         sensors = self._board.sensors
-        readings = sensors.read(now_ns)
-        counted = [(readings[sensor], sensor) for sensor in sensors.counted if sensor in readings]
+        read = sensors.read(now_ns)
+        readings = Readings(at_ns=now_ns, temperatures=read, counted=sensors.counted, lost=tuple(sensors.lost(now_ns)))
+        # Another sensor says nothing of how warm the one is that was the warmest.
+        self._deciding, hottest, _ = decide(self._deciding, readings, None, now_ns / 1e9)
         said = self._board.firmware.poll(now_ns, near=True)
         flags = frozenset({*sensors.flags(now_ns), *flags_now(said.bits if said else 0)})
-        if not counted or self._last in sensors.lost(now_ns):
-            # Another sensor says nothing of how warm the one is that was the warmest.
-            return None, flags
-        celsius, self._last = max(counted)
-        return Hottest(self._last, celsius), flags
+        return hottest, flags
 
     def close(self) -> None:
         """Leave no process behind."""
