@@ -236,6 +236,10 @@ def test_each_quantity_wants_its_unit(table: str, field: Field) -> None:
             "[budget]\ngive_up = ['fps', 'pause', 'fps']",
             'budget.give_up: found ["fps", "pause", "fps"], expected each of them once; take one "fps" out',
         ),
+        (
+            "[budget]\ngive_up = ['pause', 'fps']",
+            'budget.give_up: found ["pause", "fps"], but a pause leaves nothing else to give up; put "pause" last',
+        ),
         ("[budget]\nxyzzy = 5", "known are temperature, memory, hysteresis, dwell, min_fps"),
         ("[bugdet]", "did you mean budget?"),
         ("[cameras.front]", "did you mean camera?"),

@@ -17,7 +17,7 @@ import msgspec
 
 from vigild import plain
 from vigild.closest import closest
-from vigild.config.schema import CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
+from vigild.config.schema import BudgetConfig, CameraConfig, Config, DaemonConfig, ModelConfig, QuietConfig
 from vigild.config.source import SourceError, SourceSpec, parse_source
 from vigild.config.values import show
 
@@ -142,8 +142,16 @@ def _quiet_says_something(quiet: QuietConfig) -> str | None:
     return "hours alone limit nothing; add temperature, max_fps or pause = true"
 
 
+def _pause_is_last(budget: BudgetConfig) -> str | None:
+    order = list(budget.give_up)
+    if "pause" not in order[:-1]:
+        return None
+    return f'found {show(order)}, but a pause leaves nothing else to give up; put "pause" last'
+
+
 _RULES: dict[type[msgspec.Struct], tuple[_Rule, ...]] = {
     DaemonConfig: (_Rule("socket", _socket),),
+    BudgetConfig: (_Rule("give_up", _pause_is_last),),
     QuietConfig: (_Rule("hours", _two_times), _Rule("hours", _quiet_says_something)),
     ModelConfig: (
         _Rule("path", _path_or_name),

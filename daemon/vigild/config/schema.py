@@ -410,9 +410,10 @@ class BudgetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
         list[Literal["fps", "threads", "variant", "cameras", "pause"]],
         key(
             "live",
-            "What may be given up to stay within the budgets, in this order: the frame rate, threads, the model's "
-            "variant, cameras (the lowest priority first), everything. What is not named is kept whatever happens; "
-            "[] means all of them. Threads and variants are those that vigild tune measured on this board.",
+            "What may be given up to stay within the budgets, in the order named here: the frame rate down to min_fps, "
+            "threads, the model's variant, cameras (the lowest priority first), and last a pause of everything. What "
+            "is not named is kept whatever happens; [] means all of them. Threads and variants are those that vigild "
+            "tune measured on this board.",
         ),
     ] = []
     variants: Annotated[
