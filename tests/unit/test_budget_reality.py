@@ -6,9 +6,12 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vigild.board.readings import Memory, Readings
 from vigild.budget import budgeting, carried
@@ -16,7 +19,8 @@ from vigild.budget.actions import Action, Limits, Move, UsePoint
 from vigild.budget.budgeting import Settings
 from vigild.budget.carried import Carried
 from vigild.budget.from_profile import assumed
-from vigild.budget.operating_points import Camera, OperatingPoint
+from vigild.budget.operating_points import GIVE_UP, Camera, OperatingPoint
+from vigild.budget.schedule import Quiet
 from vigild.budget.summary import summary
 
 NOON = 12 * 60
@@ -281,13 +285,13 @@ SMALL = OperatingPoint(variant="small", threads=4, cost=0.4, capacity_fps=40.0, 
 
 def test_a_point_that_was_refused_is_asked_for_again_and_ever_less_often() -> None:
     state, asked = budgeting.begin(), []
-    settings = msgspec.structs.replace(SETTINGS, give_up=("variant",))
+    limits_of_it = msgspec.structs.replace(SETTINGS, give_up=("variant",))
     for second in range(1, 1800):
         # Large runs, whatever is asked for.
         camera = Camera(name="front", wanted_fps=15.0, measured_fps=15.0)
         readings = Readings(at_ns=second * 10**9, temperatures={"cpu": 79.0 + 0.1 * (second % 2)}, counted=("cpu",))
         state, found = budgeting.step(
-            state, settings, [camera], [LARGE, SMALL], readings, NOON, float(second), running=LARGE
+            state, limits_of_it, [camera], [LARGE, SMALL], readings, NOON, float(second), running=LARGE
         )
         asked += [second for action in found if isinstance(action, UsePoint)]
     gaps = [later - before for before, later in itertools.pairwise(asked)]
@@ -297,7 +301,7 @@ def test_a_point_that_was_refused_is_asked_for_again_and_ever_less_often() -> No
 
 def test_for_memory_a_variant_gives_way_to_one_that_takes_less_and_that_is_told() -> None:
     state, found = budgeting.begin(), []
-    settings = Settings(temperature=None, memory=100 * 2**20)
+    limits_of_it = Settings(temperature=None, memory=100 * 2**20)
 
     def run(seconds: range, used: int) -> None:
         nonlocal state
@@ -308,7 +312,7 @@ def test_for_memory_a_variant_gives_way_to_one_that_takes_less_and_that_is_told(
             )
             camera = Camera(name="front", wanted_fps=15.0, measured_fps=15.0)
             state, actions = budgeting.step(
-                state, settings, [camera], [LARGE, HUGE, SMALL], readings, NOON, float(second)
+                state, limits_of_it, [camera], [LARGE, HUGE, SMALL], readings, NOON, float(second)
             )
             found.extend(actions)
 
@@ -320,24 +324,104 @@ def test_for_memory_a_variant_gives_way_to_one_that_takes_less_and_that_is_told(
     assert move.reason == "large on 4 threads becomes small on 4 threads: memory 99 MiB, budget 100 MiB"
     limits = [action for action in found if isinstance(action, Limits)][-1]
     assert limits.cameras[0].max_fps is None
-    assert summary(state, settings).degraded == (
+    assert summary(state, limits_of_it).degraded == (
         "15.0 of 15.0 fps, small on 4 threads instead of large on 4 threads: the memory budget leaves no room for more"
     )
     found.clear()
     run(range(200, 1400), 40)
     assert [action.point for action in found if isinstance(action, UsePoint)] == [LARGE]
     assert [action.kind for action in found if isinstance(action, Move)] == ["step_up"]
-    assert not summary(state, settings).degraded
+    assert not summary(state, limits_of_it).degraded
 
 
 def test_where_the_wanted_variant_takes_least_nothing_heavier_comes() -> None:
     state = budgeting.begin()
-    settings = Settings(temperature=None, memory=100 * 2**20)
+    limits_of_it = Settings(temperature=None, memory=100 * 2**20)
     for second in range(1, 400):
         memory = Memory(used_bytes=99 * 2**20, processes={"hub": 2**24, "detector": 2**25})
         camera = Camera(name="front", wanted_fps=15.0, measured_fps=15.0)
         points = [msgspec.structs.replace(SMALL, cost=1.0), HUGE, LARGE]
         readings = Readings(at_ns=second * 10**9, memory=memory)
-        state, found = budgeting.step(state, settings, [camera], points, readings, NOON, float(second))
+        state, found = budgeting.step(state, limits_of_it, [camera], points, readings, NOON, float(second))
         assert not [action for action in found if isinstance(action, UsePoint)]
     assert math.isfinite(state.memory.lighter) and state.memory.lighter == 0
+
+
+# ---- whatever comes and goes
+
+POINTS = [
+    msgspec.structs.replace(LARGE, cpu_s=0.1),
+    OperatingPoint(variant="large", threads=2, cost=0.86, capacity_fps=10.5, memory_bytes=60 * 2**20),
+    SMALL,
+]
+NAMES = ("a", "b", "c")
+moments = st.fixed_dictionaries(
+    {
+        "seconds": st.integers(1, 20),
+        "celsius": st.dictionaries(
+            st.sampled_from(["cpu", "gpu"]), st.one_of(st.floats(20, 110), st.floats(72, 78), st.just(math.nan))
+        ),
+        "lost": st.lists(st.sampled_from(["cpu", "gpu"]), unique=True),
+        "cameras": st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+        "give_up": st.permutations(GIVE_UP[:-1]).map(lambda order: (*order, "pause")),
+        "carries": st.floats(0, 60),
+        "runs": st.sampled_from([None, *POINTS]),
+        "memory": st.integers(20, 140),
+        "minute": st.sampled_from([NOON, 23 * 60]),
+        "flags": st.sampled_from([(), (), ("under_voltage",)]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(moments, max_size=12), st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+def test_whatever_comes_and_goes_in_the_end_all_is_done_again(run: list[dict[str, Any]], last: list[str]) -> None:
+    """Cameras, sensors, orders, models and what is carried: limits are only ever of what there is, and once it is cool
+    nothing is given up any more."""
+    state, now, running = budgeting.begin(), 0.0, POINTS[0]
+    good = {"seconds": 2400, "celsius": {"cpu": 40.0, "gpu": 38.0}, "lost": [], "cameras": last, "give_up": GIVE_UP,
+            "carries": 15.0, "runs": None, "memory": 20, "minute": NOON, "flags": ()}  # fmt: skip
+    for moment in [*run, good]:
+        for second in range(moment["seconds"]):
+            now += 1
+            if moment is good and second and state.limits is not None and not told_of(state):
+                break
+            limits = {limit.camera: limit for limit in state.limits.cameras} if state.limits is not None else {}
+            share = moment["carries"] / len(moment["cameras"])
+            cameras = []
+            for name in moment["cameras"]:
+                limit = limits.get(name)
+                allowed = math.inf if limit is None or limit.max_fps is None else limit.max_fps
+                fps = 0.0 if limit is not None and limit.holds else min(share, allowed)
+                cameras.append(Camera(name=name, priority=1 + NAMES.index(name), wanted_fps=15.0, measured_fps=fps))
+            readings = Readings(
+                at_ns=round(now * 1e9),
+                temperatures={name: celsius + 0.2 * (now % 2) for name, celsius in moment["celsius"].items()},
+                counted=("cpu", "gpu"),
+                lost=tuple(moment["lost"]),
+                flags=moment["flags"],
+                own_cores=1.0,
+                foreign_cores=0.5,
+                memory=Memory(used_bytes=moment["memory"] * 2**20, processes={"hub": 2**24, "detector": 2**25}),
+            )
+            limited = Settings(
+                temperature=75.0, memory=100 * 2**20, give_up=moment["give_up"],
+                quiet=Quiet(start=22 * 60, end=7 * 60, max_fps=5.0),
+            )  # fmt: skip
+            state, actions = budgeting.step(
+                state, limited, cameras, POINTS, readings, moment["minute"], now, moment["runs"] or running
+            )
+            for action in actions:
+                if isinstance(action, UsePoint):
+                    running = action.point
+                elif isinstance(action, Limits):
+                    assert {limit.camera for limit in action.cameras} == set(moment["cameras"])
+                    caps = [limit.max_fps for limit in action.cameras if limit.max_fps is not None]
+                    assert all(math.isfinite(cap) and cap > 0 for cap in caps)
+    assert state.limits is not None and not told_of(state)
+    assert all(limit.max_fps is None and not limit.holds for limit in state.limits.cameras)
+    assert running.settings == POINTS[0].settings
+
+
+def told_of(state: budgeting.State) -> str:
+    return summary(state, SETTINGS).degraded

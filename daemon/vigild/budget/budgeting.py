@@ -302,10 +302,10 @@ def _follow(
     state: State, wanted: Sequence[Camera], point: OperatingPoint, first: OperatingPoint, measured: float
 ) -> Carried:
     """What is inferred while nothing holds it back: of the first point alone, which is all of the work."""
-    if point.settings != first.settings:
-        return state.carried
     granted = state.heat.rate if state.heat is not None and state.heat.limited else None
     of = (first.settings, tuple((camera.name, camera.wanted_fps) for camera in wanted))
+    if point.settings != first.settings:
+        return state.carried if of == state.carried.of else Carried(of=of, granted=granted)
     return carried.follow(state.carried, of, measured, granted)
 
 

@@ -141,6 +141,8 @@ def build(
                 full = carried if step.running == everything else min(full, carried)
             elif step.running == everything:
                 full = min(max(full, carried), step.point.capacity_fps)
+        if step.means == "threads":
+            full = min(full, rungs[-1].full_fps)  # fewer threads never do more
         rung = Rung(
             point=step.point,
             cameras=step.running,
