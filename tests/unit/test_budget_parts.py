@@ -88,7 +88,7 @@ def test_floors_are_below_what_is_full_and_loads_go_down(
     floors = [rung.floor_load for rung in ladder.rungs]
     assert floors == sorted(floors, reverse=True)
     if carried is not None and cameras:
-        assert ladder.rungs[0].full_fps == carried
+        assert ladder.rungs[0].full_fps == pytest.approx(min(sum(fps for fps, _ in cameras), carried))
 
 
 @given(CAMERAS.filter(bool), CAMERAS.filter(bool), ORDERS, ORDERS, st.floats(0.1, 20), CARRIED, st.data())

@@ -601,7 +601,7 @@ class Warm:
 def test_a_lighter_model_at_full_rate_is_degraded_from_its_first_frame_to_its_last() -> None:
     warm = Warm(give_up=["variant"], dwell=0.0)
     world = warm.world
-    warm.run(45.0, 3)
+    warm.run(45.0, 40)
     assert world.status() == "ok" and not world.hub.state().camera("front").reason
     warm.run(90.0, 10)
     camera = world.hub.state().camera("front")

@@ -21,7 +21,7 @@ import msgspec
 from vigild.board.readings import Readings
 from vigild.budget import carried, governor, memory_governor, schedule, shares
 from vigild.budget.actions import Action, CameraLimit, Holder, Limits, Move, UsePoint
-from vigild.budget.carried import Carried
+from vigild.budget.carried import Carried, Given
 from vigild.budget.deciding import Deciding, decide
 from vigild.budget.operating_points import (
     GIVE_UP,
@@ -40,7 +40,7 @@ LEAST_CORES, FRAMES_SHARE = 0.05, 0.1
 """Where no profile tells what a frame takes of the processor it is measured while at least so much of a core works, and
 moved by this part a reading: the load of other programs is told in frames."""
 
-ASK_AGAIN_S, MOST_ASK_AGAIN_S = 10.0, 600.0
+ASK_AGAIN_S, MOST_ASK_AGAIN_S = 10.0, 6 * 3600.0
 """What was asked for and does not run is asked for again (another takeover was under way, a reload came between), after
 twice as long each time: its file may be gone."""
 
@@ -85,7 +85,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """how long after that the next time."""
     quiet: bool = False
     deciding: Deciding = Deciding()
+    given: Mapping[str, Given] = msgspec.field(default_factory=dict)
+    """By camera; and"""
     carried: Carried = Carried()
+    """of the first point: how much work there really is."""
     frames_a_core: float = 0.0
     """Reference frames a second that keep one core busy, as measured; 0: not yet."""
     read_at_ns: int = -1
@@ -198,19 +201,25 @@ def _heat(
     if heat_state is None or heat_state.unit != unit(points[0]):
         # Another model: what was learned of the old one says nothing, what was kept of this one may.
         heat_state = governor.begin(unit(points[0]), state.kept)
-    wanted = [_within(camera, quiet) for camera in cameras]
     point = running or state.point or points[0]
     measured = sum(camera.measured_fps for camera in cameras)
     if fresh:
-        state = msgspec.structs.replace(state, carried=_follow(state, wanted, point, points[0], measured))
+        state = msgspec.structs.replace(state, given={camera.name: _given(state, camera) for camera in cameras})
+    wanted = [_within(_believed(state, camera), quiet) for camera in cameras]
+    if fresh:
+        state = msgspec.structs.replace(state, carried=_carried(state, wanted, point, points[0], measured))
     fitting = within_memory(points, state.memory.lighter)
     ladder = build(fitting, wanted, settings.give_up, settings.min_fps, state.carried.fps)
-    whole = ladder if fitting[0] is points[0] else build(points, wanted, settings.give_up, settings.min_fps)
+    whole = ladder
+    if fitting[0] is not points[0]:
+        whole = build(points, wanted, settings.give_up, settings.min_fps, state.carried.fps)
     celsius = _least(settings.temperature, quiet.temperature if quiet is not None else None)
     actions: list[Action] = []
-    seen = None
+    seen = stand_in = None
     if fresh:
         deciding, seen, lost = decide(state.deciding, readings, celsius, now)
+        if seen is not None and seen.sensor != deciding.sensor:
+            seen, stand_in = None, seen
         state = msgspec.structs.replace(state, deciding=deciding)
         actions += lost if celsius is not None else ()
     blind = readings.hottest is None and not readings.lost and not readings.counted
@@ -226,7 +235,8 @@ def _heat(
     frames_a_core = _frames_a_core(state, points[0], readings, measured * point.cost) if fresh else state.frames_a_core
     heat = governor.Heat(
         celsius=seen.celsius if seen is not None else None,
-        sensor=(seen.sensor if seen is not None else state.deciding.sensor) or "the temperature sensor",
+        sensor=state.deciding.sensor or "the temperature sensor",
+        stand_in=stand_in,
         flags=frozenset(readings.flags),
         measured_fps=measured,
         cost=point.cost,
@@ -237,7 +247,8 @@ def _heat(
     actions += decided.moves
     if state.limits is None or limits.cameras != state.limits.cameras:
         actions.append(limits)
-    state, use = _use(state, decided.point, points[0], running, settings.memory, readings, now)
+    most = settings.memory if state.memory.lighter or plan.refit else None
+    state, use = _use(state, decided.point, points[0], running, most, readings, now)
     actions += use
     state = msgspec.structs.replace(
         state,
@@ -257,11 +268,12 @@ def _use(
     point: OperatingPoint,
     first: OperatingPoint,
     running: OperatingPoint | None,
-    budget: int | None,
+    most: int | None,
     readings: Readings,
     now: float,
 ) -> tuple[State, list[UsePoint]]:
-    """Ask for another point; and again where the one that was asked for does not run."""
+    """Ask for another point; and again where the one that was asked for does not run. `most`: bytes, where it is for
+    want of memory; for heat's sake both may be there for a moment, below the kernel's own limit."""
     asked = state.point or first
     anew = point.settings != asked.settings
     astray = not anew and running is not None and running.settings != point.settings
@@ -271,9 +283,8 @@ def _use(
     if astray and now < state.ask_at:
         return state, []
     wait = ASK_AGAIN_S if anew or not state.ask_again_s else min(2 * state.ask_again_s, MOST_ASK_AGAIN_S)
-    # For heat's sake both may be there for a moment; where memory is short, that is what has to be avoided.
-    short = budget is not None and state.memory.lighter > 0
-    room = not short or readings.memory.used_bytes + point.memory_bytes < (budget or 0)
+    both = readings.memory.used_bytes + point.memory_bytes
+    room = all(both < limit for limit in (most, readings.memory.limit_bytes) if limit is not None)
     state = msgspec.structs.replace(state, ask_at=now + wait, ask_again_s=wait)
     return state, [UsePoint(point=point, beside=room)]
 
@@ -298,15 +309,45 @@ def glance(state: State, settings: Settings, readings: Readings, now: float) -> 
     return _counted(msgspec.structs.replace(state, limits=limits), actions), tuple(actions)
 
 
-def _follow(
+def _given(state: State, camera: Camera) -> Given:
+    """What a camera gives. Where its source does not tell, that it gave more than it says is all that can be seen."""
+    given = state.given.get(camera.name, Given())
+    of = (camera.name, camera.wanted_fps, camera.asked_fps)
+    said = None if camera.asked_fps is not None else camera.wanted_fps
+    gives = camera.given_fps
+    if gives is None:
+        if camera.wanted_fps is None or camera.asked_fps is not None:
+            return Given(of=of)
+        gives = max(camera.measured_fps, given.fps or camera.wanted_fps)
+    return carried.follow_given(given, of, said, gives)
+
+
+def _believed(state: State, camera: Camera) -> Camera:
+    """With the rate that is really there to be inferred."""
+    given = state.given[camera.name].fps if camera.name in state.given else None
+    if given is None:
+        return camera
+    wanted = given if camera.asked_fps is None else min(given, camera.asked_fps)
+    return msgspec.structs.replace(camera, wanted_fps=wanted)
+
+
+def _carried(
     state: State, wanted: Sequence[Camera], point: OperatingPoint, first: OperatingPoint, measured: float
 ) -> Carried:
-    """What is inferred while nothing holds it back: of the first point alone, which is all of the work."""
-    granted = state.heat.rate if state.heat is not None and state.heat.limited else None
-    of = (first.settings, tuple((camera.name, camera.wanted_fps) for camera in wanted))
+    """What the first point carries, while it runs."""
+    of = (first.model, first.settings)
     if point.settings != first.settings:
-        return state.carried if of == state.carried.of else Carried(of=of, granted=granted)
-    return carried.follow(state.carried, of, measured, granted)
+        return state.carried if of == state.carried.of else Carried(of=of)
+    limits = {limit.camera: limit for limit in state.limits.cameras} if state.limits is not None else {}
+    offered, running = 0.0, 0
+    for camera in wanted:
+        limit = limits.get(camera.name)
+        if limit is not None and limit.holds:
+            continue
+        running += 1
+        cap = math.inf if limit is None or limit.max_fps is None else limit.max_fps
+        offered += min(math.inf if camera.wanted_fps is None else camera.wanted_fps, cap)
+    return carried.follow_carried(state.carried, of, first.capacity_fps, offered, measured, running)
 
 
 def _frames_a_core(state: State, point: OperatingPoint, readings: Readings, ran: float) -> float:

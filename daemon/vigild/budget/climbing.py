@@ -109,7 +109,10 @@ def _sibling(rungs: tuple[Rung, ...], stage: range, index: int, load: float) -> 
     if bought.get(index, 0.0) * SIBLING_GAIN >= most:
         higher = [at for at in stage if at < index and bought[at] >= most * 0.999]
         # Threads come back as soon as all of them buy as many frames: then they only make answers faster.
-        return higher[0] if higher and rungs[higher[0]].rate(load / 1.03) >= most * 0.999 else index
+        for at in higher[:1]:
+            if load >= rungs[at].full_load or rungs[at].rate(load / 1.03) >= most * 0.999:
+                return at
+        return index
     return next(at for at in stage if bought[at] * SIBLING_GAIN >= most)
 
 

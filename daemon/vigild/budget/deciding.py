@@ -34,7 +34,8 @@ class Deciding(msgspec.Struct, frozen=True):
 def decide(
     deciding: Deciding, readings: Readings, budget: float | None, now: float
 ) -> tuple[Deciding, Hottest | None, tuple[Move, ...]]:
-    """One reading. `budget`: °C; None: there is none."""
+    """One reading. `budget`: °C; None: there is none. Of what comes back the sensor is another than `Deciding.sensor`
+    where it stands in for that one."""
     hottest, sensor, missed_at = readings.hottest, deciding.sensor, math.inf
     if sensor in readings.counted and sensor not in readings.temperatures:
         missed_at = min(deciding.missed_at, now)
@@ -46,8 +47,9 @@ def decide(
     if hottest is not None and math.isinf(missed_at):
         sensor = hottest.sensor
     lost = tuple(name for name in readings.lost if name != sensor)
+    rest = f"; {sensor} can, and decides alone" if sensor in readings.temperatures else ""
     moves = [
-        Move(kind="sensor_lost", reason=f"{name} cannot be read any more; {sensor} can, and decides alone")
+        Move(kind="sensor_lost", reason=f"{name} cannot be read any more{rest}")
         for name in lost
         if name not in deciding.lost and sensor
     ]

@@ -55,12 +55,20 @@ COMING_PART = 0.2
 """Of the heat of what comes and goes, which is not known better: while it does, work is added only beyond that."""
 RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
+RAN_S, RAN_PART = 20.0, 0.9
+"""A grant that stands for so long and is not used to this part is not what heats."""
 COLD_PART = 0.05
-"""The same where more is foretold to be too much, on a board that is colder than the budget by the hysteresis."""
+"""The same where more is foretold to be too much, on a board that is colder than the budget by the hysteresis,"""
+SURELY_COLD = 3
+"""so many times where the foretelling is well founded."""
+UNTRIED_S = 600.0
+"""Not again for so long after a climb."""
 BLIND_PART = 0.9
 """Of the last safe load, while the sensor is lost."""
 FALLING = 0.005
 """°C/s, from which on a paused board is on its way down: 0.3 °C in a minute."""
+BLIND_S = 60.0
+"""Before the safe load is taken up again that another sensor was a reason to leave."""
 SAFE_S = 60.0
 """In which the safe load may rise from nothing to all: what was run for a moment only is not known to be safe."""
 
@@ -73,12 +81,17 @@ def begin(unit: str, kept: ThermalModel | None = None) -> State:
 def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Action]:
     """One round. `now`: monotonic seconds."""
     seconds = now - state.stepped_at
-    if state.at is not None and seconds < 0.9 * PERIOD_S:
-        return state, _action(state, plan, heat, ())
     before = state
     fitted = state = _fit(state, plan, now)
+    if before.at is not None and seconds < 0.9 * PERIOD_S:
+        state = msgspec.structs.replace(state, at=plan.ladder.rungs[state.rung], limited=_limited(state, plan))
+        cause = _cause(state, plan, heat, "")
+        return state, _action(state, plan, heat, tuple(_moves(before, fitted, state, plan, cause)), cause)
     seconds = min(seconds, 10.0) if math.isfinite(seconds) else PERIOD_S
     sensing, sensing_moves = judge(state.sensing, heat.celsius, heat.sensor, state.quick_load, _gain(state, plan), now)
+    if heat.stand_in is not None:
+        # Believed as far as it goes: it is too hot there. Whether it is cool where nobody can look it does not say.
+        sensing = msgspec.structs.replace(sensing, celsius=heat.stand_in[1], fresh=True)
     state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
     rung = plan.ladder.rungs[state.rung]
     ran = state.rate * rung.point.cost
@@ -86,7 +99,9 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
         ran = heat.measured_fps * (rung.point.cost if heat.cost is None else heat.cost)
     taken = heat.foreign if math.isfinite(heat.foreign) else state.foreign.load
     others = foreign.follow(state.foreign, taken, plan.ladder.full_load, seconds, now)
-    state = _follow(msgspec.structs.replace(state, foreign=others), plan, sensing, ran + taken, seconds)
+    ran_most = max(ran, state.ran_most * math.exp(-seconds / RAN_S))
+    state = msgspec.structs.replace(state, foreign=others, ran_most=ran_most)
+    state = _follow(state, plan, sensing, ran + taken, seconds)
     limit, why = ceiling.step(state.ceiling, heat.flags, ran, plan.ladder.full_load, plan.dwell, now)
     state = msgspec.structs.replace(state, ceiling=limit)
     state = _decide(state, plan, sensing, limit, now)
@@ -103,8 +118,8 @@ def glance(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Act
     When that has jumped, the rate goes down to what the last step would have made it, had it known; to the floor of the
     rung at the most. All else is left to the step: nothing is raised or learned here, and no rung given up.
     """
-    seen = state.observer is not None and not state.sensing.lost and state.rung < len(plan.ladder.rungs)
-    if plan.celsius is None or not seen or not math.isfinite(heat.foreign):
+    blind = state.observer is None or (state.sensing.lost and not state.sensing.fresh)
+    if plan.celsius is None or blind or state.rung >= len(plan.ladder.rungs) or not math.isfinite(heat.foreign):
         return state, _action(state, plan, heat, ())
     before = state
     others = foreign.glance(state.foreign, heat.foreign, plan.ladder.full_load, now)
@@ -164,7 +179,7 @@ def _follow(state: State, plan: Plan, sensing: Sensing, ran: float, seconds: flo
         model = thermal_model.begin(state.unit, full, celsius)
     elif belief is None:
         model = thermal_model.resume(model, state.unit, full, celsius)
-    learned = thermal_model.learn(model, celsius, ran, seconds)
+    learned = model if sensing.lost else thermal_model.learn(model, celsius, ran, seconds)
     belief = thermal_model.believe(learned)
     gain = belief.die_gain
     if state.observer is None:
@@ -187,24 +202,30 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
         most = min(most, plan.most_fps * plan.ladder.rungs[state.rung].point.cost)
     rested = now - state.acted_at >= plan.dwell
     lower, upper = most, most
-    too_hot = False
+    too_hot = blind = False
     if plan.celsius is not None:
-        if sensing.lost or state.observer is None:
-            # Blind, the rate is given up and no more than that: what a rung down would bring cannot be seen.
+        blind = (sensing.lost and not sensing.fresh) or state.observer is None
+        if blind:
+            # The rate is given up and no more than that: what a rung down would bring cannot be seen. What was taken
+            # because of another sensor comes back.
             safe = max(state.safe_load * BLIND_PART, plan.ladder.rungs[state.rung].floor_load)
-            lower, upper = min(most, safe), min(most, state.load, safe)
+            lower = upper = min(most, safe)
         else:
             lower, upper, too_hot = _by_temperature(state, plan, most)
-            state = _remember_safe(state, plan, now)
+            state = _remember_safe(state, plan)
     down = state.load > lower
     if down:
         return climbing.cut(state, plan, lower, too_hot, now)
     state = msgspec.structs.replace(state, pressed=0)
     if too_hot and _nothing_left(state, plan, now):
         return msgspec.structs.replace(state, held=False)
-    if rested and not too_hot and (sensing.fresh or plan.celsius is None):
-        return climbing.add(state, plan, upper, now)
-    return msgspec.structs.replace(state, held=state.held or not too_hot)
+    cool = plan.celsius is None or (sensing.celsius is not None and sensing.celsius < plan.celsius - MOST_BAND)
+    held = state.held or cool  # not at each reading that noise takes below the budget
+    if blind:
+        rested = rested and now - state.acted_at >= BLIND_S
+    if rested and not too_hot and (sensing.fresh or plan.celsius is None or blind):
+        state = climbing.add(state, plan, upper, now)
+    return msgspec.structs.replace(state, held=held)
 
 
 def _nothing_left(state: State, plan: Plan, now: float) -> bool:
@@ -232,6 +253,8 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
     strong = belief.die_gain + deviation
     # The load may be more than the rung can use: what a rung above could (`climbing.add`) heats nothing yet.
     used = min(state.load, plan.ladder.rungs[state.rung].full_load)
+    if state.limited and state.stepped_at - state.acted_at >= RAN_S and state.ran_most < RAN_PART * used:
+        used = state.ran_most  # nor does what was granted and is not taken
     foretold = slow + belief.die_gain * (used + state.foreign.load)
     with_more = foretold + belief.die_gain * (state.load - used)
     over = state.sensing.celsius is not None and state.sensing.celsius > plan.celsius
@@ -241,16 +264,23 @@ def _by_temperature(state: State, plan: Plan, most: float) -> tuple[float, float
         lower = used + (target - foretold) / weak
     elif with_more < target - max(band, COMING_PART * belief.die_gain * coming) and not over:
         upper = state.load + min((target - with_more) / strong, RAISE_PART * full)
-    elif not coming and not over and seen.celsius < plan.celsius - plan.hysteresis:
+    if not coming and not over and _untried(state, plan) and seen.celsius + max(slope, 0.0) * AHEAD_S < target:
         # What was learned forbids it and the board does not: a little, and it will be seen.
-        upper = state.load + COLD_PART * full
+        lower, upper = math.inf, max(upper, state.load + COLD_PART * full)
     return min(max(lower, 0.0), most), min(upper, most), over
 
 
-def _remember_safe(state: State, plan: Plan, now: float) -> State:
+def _untried(state: State, plan: Plan) -> bool:
+    """Whether it may be no more than a wrong belief that forbids more work: a climb is what would correct it."""
+    assert state.belief is not None and state.observer is not None and plan.celsius is not None
+    cold = (SURELY_COLD if state.belief.sure else 1) * plan.hysteresis
+    return state.observer.celsius < plan.celsius - cold and state.stepped_at - state.climbed_at >= UNTRIED_S
+
+
+def _remember_safe(state: State, plan: Plan) -> State:
     """What runs while the temperature is not over the budget is safe, once it has run for a while."""
     assert plan.celsius is not None and state.observer is not None
-    if state.observer.celsius > plan.celsius:
+    if state.observer.celsius > plan.celsius or state.sensing.lost:
         return state
     rise = plan.ladder.full_load * PERIOD_S / SAFE_S
     return msgspec.structs.replace(state, safe_load=min(state.load, state.safe_load + rise))
@@ -264,6 +294,9 @@ def _cause(state: State, plan: Plan, heat: Heat, flags: str) -> str:
         return flags
     if plan.celsius is None:
         return "no temperature budget"
+    if heat.stand_in is not None:
+        sensor, celsius = heat.stand_in
+        return f"{sensor} {celsius:.1f} °C, budget {plan.celsius:g} °C, and {heat.sensor} cannot be read"
     if state.sensing.lost or state.observer is None:
         return f"{heat.sensor} cannot be read; the last safe load, less a tenth"
     return words.temperature(heat.sensor, state.observer.celsius, state.observer.celsius_slope, plan.celsius)
@@ -283,10 +316,10 @@ def _moves(before: State, fitted: State, after: State, plan: Plan, cause: str) -
             change = f"{change}, {rates}"
         reason = f"{change}: {cause if moved or not plan.refit else plan.refit}"
         moves.append(Move(kind="step_down" if down else "step_up", reason=reason))
-    elif after.rate != fitted.rate:
+    elif round(after.rate, 1) != round(fitted.rate, 1):
         moves.append(Move(kind="rate_cut" if after.rate < fitted.rate else "rate_raised", reason=f"{rates}: {cause}"))
     elif before.limited and not after.limited:
-        reason = f"{after.rate:.1f} fps is all that comes, nothing is given up any more: {cause}"
+        reason = f"all of it again, {after.rate:.1f} fps are all there is: {cause}"
         moves.append(Move(kind="rate_raised", reason=reason))
     if before.held != after.held:
         if after.held:

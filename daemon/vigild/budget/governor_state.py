@@ -39,6 +39,8 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
     celsius: float | None
     """The hottest sensor that the budget is about; None: it gave nothing this time."""
     sensor: str = "temperature"
+    stand_in: tuple[str, float] | None = None
+    """Another sensor and its °C, over the budget while the one that decides cannot be read."""
     flags: frozenset[str] = frozenset()
     """What limits the board right now: "under_voltage", "throttled", ...; see `ceiling`."""
     measured_fps: float | None = None
@@ -66,6 +68,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     stepped_at: float = -math.inf
     acted_at: float = -math.inf
     observer: Observer | None = None
+    ran_most: float = 0.0
+    """The load that really ran at the most, lately."""
     quick_load: float = 0.0
     """The load as the die's temperature follows it, that of other programs included."""
     foreign: Foreign = Foreign()

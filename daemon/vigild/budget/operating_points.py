@@ -61,7 +61,11 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     priority: float = 1.0
     wanted_fps: float | None = None
-    """The cap that the user set or the rate that the source gives; None: as many as the detector carries."""
+    """The cap that the user set or the rate that the source says it has; None: as many as the detector carries."""
+    asked_fps: float | None = None
+    """The cap that the user set: no more is wanted, whatever the source gives."""
+    given_fps: float | None = None
+    """What the source gave of late, whatever was taken of it; None: a file, or not known."""
     measured_fps: float = 0.0
     """Frames a second of it that were inferred lately."""
     pace: Literal["live", "every"] = "live"
@@ -123,8 +127,8 @@ def build(
 
     `points`: the wanted one first, with cost 1; then what the user's floors allow, the better before the lesser.
     `cameras` may be empty. What is not in `give_up` is kept whatever the temperature: a camera that runs has the rate
-    that is wanted until "fps" has its turn, and behind a pause nothing is left. `carried`: frames a second of all
-    cameras at the first point, where that was seen; it is believed more than what cameras and points say.
+    that is wanted until "fps" has its turn, and behind a pause nothing is left. `carried`: frames a second that the
+    first point carries, where that was seen; it is believed more than what the point says.
 
     Raises ValueError without a point.
     """
@@ -135,12 +139,8 @@ def build(
     by_name = {camera.name: camera for camera in cameras}
     rungs: list[Rung] = []
     for step in steps:
-        full = _full([by_name[name] for name in step.running], step.point)
-        if carried is not None and step.running:
-            if step.point is points[0]:
-                full = carried if step.running == everything else min(full, carried)
-            elif step.running == everything:
-                full = min(max(full, carried), step.point.capacity_fps)
+        first = carried is not None and step.point is points[0]
+        full = _full([by_name[name] for name in step.running], carried if first else step.point.capacity_fps)
         if step.means == "threads":
             full = min(full, rungs[-1].full_fps)  # fewer threads never do more
         rung = Rung(
@@ -240,16 +240,17 @@ UNKNOWN_FPS = 30.0
 """Of a camera whose rate nobody has said, on a detector whose speed nobody has measured."""
 
 
-def _full(cameras: Sequence[Camera], point: OperatingPoint) -> float:
-    """The most frames a second that these cameras have and the point carries."""
+def _full(cameras: Sequence[Camera], carried: float | None) -> float:
+    """The most frames a second that these cameras have and a point carries."""
+    carried = math.inf if carried is None else carried
     if not cameras:
         return 0.0
     known = [camera.wanted_fps for camera in cameras if camera.wanted_fps is not None]
     if len(known) == len(cameras):
-        return min(sum(known), point.capacity_fps)
-    if math.isinf(point.capacity_fps):
+        return min(sum(known), carried)
+    if math.isinf(carried):
         return sum(known) + UNKNOWN_FPS * (len(cameras) - len(known))
-    return point.capacity_fps
+    return carried
 
 
 def _fewer_threads(points: Iterable[OperatingPoint], of: OperatingPoint) -> list[OperatingPoint]:

@@ -185,11 +185,14 @@ class Detectors:
         holders = [slot for slot in self.slots if slot.process is not None and is_edgetpu(slot.rung)]
         in_its_way = holders if is_edgetpu(ladder.rung) and ladder.last else []
         if not beside:
-            in_its_way = [slot for slot in self.slots if slot.process is not None]
+            in_its_way = list(self.slots)  # one that is due to be started again, too
         if in_its_way:
-            self.takeovers.append(HandOver(candidate, done, in_its_way))
+            hand_over = HandOver(candidate, done, in_its_way)
+            self.takeovers.append(hand_over)
             for slot in in_its_way:
                 slot.stop()
+            if all(slot.process is None for slot in in_its_way):
+                hand_over.let_go()
             return
         lowered = ""
         if holders and is_edgetpu(ladder.rung):

@@ -250,11 +250,13 @@ def _counts(camera: Camera) -> bool:
 def _camera(camera: Camera, now_ns: int) -> BudgetCamera:
     source = camera.source
     # A file that is read to the full goes as fast as the detector does, whatever rate it was recorded at.
-    given = source.fps if source is not None and source.live and source.fps > 0 else None
+    said = source.fps if source is not None and source.live and source.fps > 0 else None
     return BudgetCamera(
         name=camera.name,
         priority=camera.config.priority,
-        wanted_fps=camera.config.fps or given,
+        wanted_fps=camera.config.fps or said,
+        asked_fps=camera.config.fps or None,
+        given_fps=(camera.fps or None) if source is not None and source.live else None,
         measured_fps=camera.inferred_rate.per_second(now_ns / 1e9),
         pace=camera.config.pace,
         size=camera.size,
