@@ -377,6 +377,28 @@ def test_a_hand_over_that_fails_brings_the_old_one_back() -> None:
     assert world.status() == "ok"
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("deaths", [0, 2])
+def test_without_room_for_both_no_old_one_is_there_while_the_new_one_loads(count: int, deaths: int) -> None:
+    """Nor one that was killed for want of memory and is about to be started again."""
+    world = World(camera={"front": {"source": "/dev/video0"}}, model={"detectors": count})
+    world.hub.start()
+    world.run(10)
+    for _ in range(deaths):
+        world.detectors()[-1].dies(-9)
+        world.run(0.05)
+    world.hub.fleet.replace(
+        msgspec.structs.replace(world.hub.config.model, variant="lighter"), lambda _: None, beside=False
+    )
+    seen = set()
+    for _ in range(20):
+        world.run(0.1)
+        loaded = [detector.last(ipc.LoadModel).config.variant for detector in world.detectors()]
+        assert len(set(loaded)) <= 1, loaded
+        seen.update(loaded)
+    assert "lighter" in seen
+
+
 def test_the_rung_above_is_tried_beside_the_one_in_service() -> None:
     world = serving()
     for _ in range(5):
