@@ -72,10 +72,11 @@ SCENARIOS = {
         "short bursts", 3600, 26.0, ((1800, _set("bursts", (2.0, 0.2, 3.7))),), profiles=BARE, judge_work=False
     ),
     "a job each minute": Scenario(
-        "a job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 10.0, 60.0))),), profiles=BARE, judge_work=False
+        "a job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 10.0, 60.0))),), profiles=("pi4", "pi5"),
+        judge_work=False,
     ),
     "a short job each minute": Scenario(
-        "a short job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 2.0, 60.0))),), profiles=BARE,
+        "a short job each minute", 3600, 26.0, ((1800, _set("bursts", (1.0, 2.0, 60.0))),), profiles=("pi4", "pi5"),
         judge_work=False,
     ),
     "hardly anything left": Scenario(

@@ -105,29 +105,29 @@ def profiled(fps: float) -> list[OperatingPoint]:
          "a camera that gives more", "as was said"],
 )  # fmt: skip
 def test_more_than_was_thought_is_held_all_the_same(plant: Plant) -> None:
-    plant.run(1800)
+    plant.run(1200)
     assert max(plant.celsius[60:]) <= 76.0
-    assert sum(plant.fps[900:]) / 900 >= 0.95 * plant.holds
-    assert len(plant.moves(after=900)) <= 2 * 15
+    assert sum(plant.fps[600:]) / 600 >= 0.95 * plant.holds
+    assert len(plant.moves(after=600)) <= 2 * 10
     assert plant.degraded
 
 
 @pytest.mark.parametrize("die_s", [3.0, 6.0])
-@pytest.mark.parametrize(("die_part", "holds"), [(0.3, 20), (0.5, 20), (0.7, 20), (0.9, 20), (0.95, 12)])
+@pytest.mark.parametrize(("die_part", "holds"), [(0.5, 20), (0.9, 20), (0.95, 12)])
 def test_a_die_that_answers_much_more_than_thought_is_learned_all_the_same(
     die_part: float, holds: float, die_s: float
 ) -> None:
-    """14 to 71 °C within seconds at all the work, where 15 are taken for likely: a first such answer is no fan."""
-    plant = Plant(wanted=30, carries=30, holds=holds, die_part=die_part, die_s=die_s, noise=0.1).run(1800)
+    """22 to 71 °C within seconds at all the work, where 15 are taken for likely: a first such answer is no fan."""
+    plant = Plant(wanted=30, carries=30, holds=holds, die_part=die_part, die_s=die_s, noise=0.1).run(1200)
     assert max(plant.celsius[60:]) <= 76.0
-    assert sum(plant.fps[600:]) / 1200 >= 0.95 * holds
-    assert len(plant.moves(after=600)) <= 2 * 20
+    assert sum(plant.fps[600:]) / 600 >= 0.95 * holds
+    assert len(plant.moves(after=600)) <= 2 * 10
 
 
 @pytest.mark.parametrize("holds", [15.0, 13.0])
 def test_less_than_was_thought_is_nothing_given_up(holds: float) -> None:
     """A camera of 30 fps on a detector that carries 12: no work is lost, at any temperature below the budget."""
-    plant = Plant(wanted=30, carries=12, holds=holds).run(1800)
+    plant = Plant(wanted=30, carries=12, holds=holds).run(900)
     assert max(plant.celsius) < 75
     assert set(plant.fps) == {12}
     assert not plant.moves()
@@ -163,7 +163,7 @@ def test_a_camera_that_gives_little_at_night_is_not_let_loose_in_the_morning() -
 def test_one_camera_below_its_share_leaves_it_to_the_other() -> None:
     state, now, rise = budgeting.begin(), 0.0, 0.0
     done = []
-    for _ in range(1200):
+    for _ in range(700):
         now += 1
         limits = {limit.camera: limit for limit in state.limits.cameras} if state.limits is not None else {}
 
@@ -180,7 +180,7 @@ def test_one_camera_below_its_share_leaves_it_to_the_other() -> None:
         ]
         readings = Readings(at_ns=round(now * 1e9), temperatures={"cpu": 55 + rise + 0.1 * (now % 2)}, counted=("cpu",))
         state, _ = budgeting.step(state, SETTINGS, cameras, UNMEASURED, readings, NOON, now)
-    assert sum(done[-600:]) / 600 >= 0.95 * 20
+    assert sum(done[-300:]) / 300 >= 0.95 * 20
 
 
 def test_what_comes_and_goes_is_not_all_there_is() -> None:
@@ -436,7 +436,7 @@ moments = st.fixed_dictionaries(
 
 
 # Not shrunk: each try is half an hour of board time.
-@settings(deadline=None, max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(moments, max_size=12), st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
 def test_whatever_comes_and_goes_in_the_end_all_is_done_again(run: list[dict[str, Any]], last: list[str]) -> None:
     """Cameras, sensors, orders, models and what is carried: limits are only ever of what there is, and once it is cool
