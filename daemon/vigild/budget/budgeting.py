@@ -209,10 +209,9 @@ def _heat(
     if fresh:
         state = msgspec.structs.replace(state, carried=_carried(state, wanted, point, points[0], measured))
     fitting = within_memory(points, state.memory.lighter)
-    ladder = build(fitting, wanted, settings.give_up, settings.min_fps, state.carried.fps)
-    whole = ladder
+    whole = ladder = build(points, wanted, settings.give_up, settings.min_fps, state.carried.fps)
     if fitting[0] is not points[0]:
-        whole = build(points, wanted, settings.give_up, settings.min_fps, state.carried.fps)
+        ladder = build(fitting, wanted, settings.give_up, settings.min_fps)
     celsius = _least(settings.temperature, quiet.temperature if quiet is not None else None)
     actions: list[Action] = []
     seen = stand_in = None

@@ -55,14 +55,14 @@ COMING_PART = 0.2
 """Of the heat of what comes and goes, which is not known better: while it does, work is added only beyond that."""
 RAISE_PART = 0.34
 """Of all the work, added at a time at the most."""
-RAN_S, RAN_PART = 20.0, 0.9
-"""A grant that stands for so long and is not used to this part is not what heats."""
 COLD_PART = 0.05
 """The same where more is foretold to be too much, on a board that is colder than the budget by the hysteresis,"""
 SURELY_COLD = 3
 """so many times where the foretelling is well founded."""
 UNTRIED_S = 600.0
 """Not again for so long after a climb."""
+RAN_S, RAN_PART = 20.0, 0.9
+"""A grant that stands for so long and is not used to this part is not what heats."""
 BLIND_PART = 0.9
 """Of the last safe load, while the sensor is lost."""
 FALLING = 0.005
