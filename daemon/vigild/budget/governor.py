@@ -92,7 +92,8 @@ def step(state: State, plan: Plan, heat: Heat, now: float) -> tuple[State, Actio
     if heat.stand_in is not None:
         # Believed as far as it goes: it is too hot there. Whether it is cool where nobody can look it does not say.
         sensing = msgspec.structs.replace(sensing, celsius=heat.stand_in[1], fresh=True)
-    state = msgspec.structs.replace(state, sensing=sensing, stepped_at=now)
+    stood_in = heat.stand_in is not None or (state.stood_in and sensing.lost)
+    state = msgspec.structs.replace(state, sensing=sensing, stood_in=stood_in, stepped_at=now)
     rung = plan.ladder.rungs[state.rung]
     ran = state.rate * rung.point.cost
     if heat.measured_fps is not None:
@@ -209,7 +210,7 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
             # The rate is given up and no more than that: what a rung down would bring cannot be seen. What was taken
             # because of another sensor comes back.
             safe = max(state.safe_load * BLIND_PART, plan.ladder.rungs[state.rung].floor_load)
-            lower = upper = min(most, safe)
+            lower, upper = min(most, safe), min(most, safe, math.inf if state.stood_in else state.load)
         else:
             lower, upper, too_hot = _by_temperature(state, plan, most)
             state = _remember_safe(state, plan)
@@ -222,7 +223,7 @@ def _decide(state: State, plan: Plan, sensing: Sensing, limit: Ceiling, now: flo
     cool = plan.celsius is None or (sensing.celsius is not None and sensing.celsius < plan.celsius - MOST_BAND)
     held = state.held or cool  # not at each reading that noise takes below the budget
     if blind:
-        rested = rested and now - state.acted_at >= BLIND_S
+        rested = rested and state.stood_in and now - state.acted_at >= BLIND_S
     if rested and not too_hot and (sensing.fresh or plan.celsius is None or blind):
         state = climbing.add(state, plan, upper, now)
     return msgspec.structs.replace(state, held=held)

@@ -74,6 +74,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The load as the die's temperature follows it, that of other programs included."""
     foreign: Foreign = Foreign()
     sensing: Sensing = Sensing()
+    stood_in: bool = False
+    """Since the sensor was lost another one has been over the budget."""
     safe_load: float = 0.0
     model: ThermalModel | None = None
     belief: Belief | None = None
