@@ -406,7 +406,7 @@ def test_where_the_wanted_variant_takes_least_nothing_heavier_comes() -> None:
         readings = Readings(at_ns=second * 10**9, memory=memory)
         state, found = budgeting.step(state, limits_of_it, [camera], points, readings, NOON, float(second))
         assert not [action for action in found if isinstance(action, UsePoint)]
-    assert math.isfinite(state.memory.lighter) and state.memory.lighter == 0
+    assert state.memory.lighter == 0
 
 
 # ---- whatever comes and goes

@@ -333,11 +333,11 @@ def _recycle(
     back = name in state.recycled and not worker.leaving and worker.held >= BACK * before.held
     if not (last if back else hard) and not (leaks and crowded and worker.grown >= worker.size / 2):
         return state
-    grown = f"it has grown from {_mib(worker.size)} to {_mib(worker.held)}, {worker.slope / 2**20:+.2f} MiB/s"
+    grown = f"has grown from {_mib(worker.size)} to {_mib(worker.held)}, {worker.slope / 2**20:+.2f} MiB/s"
     overlap = not crowded
     actions += [
-        Recycle(worker=name, reason=f"{grown.replace('it', name, 1)}: {why}", overlap=overlap),
-        Move(kind="memory_recycle", reason=f"{name} is started anew: {grown}; {why}"),
+        Recycle(worker=name, reason=f"{name} {grown}: {why}", overlap=overlap),
+        Move(kind="memory_recycle", reason=f"{name} is started anew: it {grown}; {why}"),
     ]
     leaving = msgspec.structs.replace(
         worker, since=now, known=True, leaving=True, slope=0.0, rising=0, growing_since=math.inf
